@@ -1,0 +1,11 @@
+//! Newroot: a playground where you watch the Linux kernel build a container. The binary's parts, outermost first;
+//! each may use those below it, never those above.
+
+pub mod http;
+
+pub mod classroom;
+pub mod lab;
+pub mod lessons;
+pub mod registry;
+
+pub mod runtime;

@@ -1,0 +1,72 @@
+//! A lesson and the taught code as the page receives them. Parsing lives in the server.
+
+use serde::{Deserialize, Serialize};
+
+/// A lesson: `lessons/NN-slug/lesson.md`, parsed.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Lesson {
+    /// The folder's name, which is its address: `04-mount-namespace-and-root-directory`.
+    pub slug: String,
+    /// Its title.
+    pub title: String,
+    /// Its steps, in order.
+    pub steps: Vec<Step>,
+}
+
+/// A step: what the lesson pane shows at once.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Step {
+    /// Its address within the lesson, made from the title.
+    pub slug: String,
+    /// Its title.
+    pub title: String,
+    /// Its content, in order.
+    pub blocks: Vec<Block>,
+    /// The step of the taught code that belongs to it: the name of a [`CodeStep`].
+    pub code: Option<String>,
+}
+
+/// A piece of a step.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "type", rename_all = "snake_case")]
+pub enum Block {
+    /// Text, as HTML without scripts, styles or raw HTML of the author's.
+    Prose {
+        /// The HTML.
+        html: String,
+    },
+    /// A command that runs with one click.
+    Command {
+        /// The name of the terminal it runs in.
+        terminal: String,
+        /// What is typed, without the final Enter. May have several lines.
+        text: String,
+    },
+    /// Folded away until asked for.
+    Fold {
+        /// What the fold says while closed: `Hint`, `Solution`.
+        title: String,
+        /// What it hides.
+        blocks: Vec<Block>,
+    },
+}
+
+/// A file of the taught runtime, as compiled into this very binary.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SourceFile {
+    /// Its name below `server/src/runtime/`: `child.rs`.
+    pub name: String,
+    /// Its lines without the step markers, each with its number in the file on disk (from 1).
+    pub lines: Vec<(u32, String)>,
+    /// Its steps, in the order of the file.
+    pub steps: Vec<CodeStep>,
+}
+
+/// A part of a file of the taught runtime, between a step marker and the next.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CodeStep {
+    /// Its name, unique among all files: `change-root`.
+    pub name: String,
+    /// Its first and last line, as numbered in [`SourceFile::lines`].
+    pub lines: (u32, u32),
+}
