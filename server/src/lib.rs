@@ -9,3 +9,5 @@ pub mod lessons;
 pub mod registry;
 
 pub mod runtime;
+
+mod sys;

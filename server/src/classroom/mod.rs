@@ -1,1 +1,162 @@
-//! (to come)
+//! Who is here: learners, by the secret in their browser's cookie, and the lab of each. Knows nothing of HTTP.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use sha2::{Digest, Sha256};
+use tokio::sync::{OnceCell, mpsc};
+
+use crate::lab::handle::StartError;
+use crate::lab::{Handle, LabId, Settings};
+
+/// What a learner's browser keeps: 128 random bits. Whoever has it has the lab.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Learner(String);
+
+impl Learner {
+    /// A new learner. Errors where the kernel has no random numbers.
+    pub fn new() -> Result<Learner, getrandom::Error> {
+        let mut secret = [0; 16];
+        getrandom::fill(&mut secret)?;
+        Ok(Learner(LabId(secret).to_string()))
+    }
+
+    /// The learner who brings this secret; `None` where it cannot be one of ours.
+    pub fn from_secret(secret: &str) -> Option<Learner> {
+        secret.parse::<LabId>().ok().map(|_well_formed| Learner(secret.to_owned()))
+    }
+
+    /// The secret, for the cookie and for nothing else.
+    pub fn secret(&self) -> &str {
+        &self.0
+    }
+
+    /// Their lab. Derived, so that a restarted server knows whose lab is whose; one-way, so that the id in a path or a
+    /// log does not open the lab.
+    pub fn lab(&self) -> LabId {
+        let digest = Sha256::digest(self.0.as_bytes());
+        let mut id = [0; 16];
+        id.copy_from_slice(&digest[..16]);
+        LabId(id)
+    }
+}
+
+/// A lab that is being started, or runs.
+type Place = Arc<OnceCell<Arc<Handle>>>;
+
+/// All labs of this server.
+pub struct Classroom {
+    settings: Settings,
+    most_labs: usize,
+    labs: Mutex<HashMap<LabId, Place>>,
+    arrivals: mpsc::UnboundedSender<Arc<Handle>>,
+}
+
+/// A learner got no lab.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// As many labs run as the server may have.
+    #[error("the room is full: {0} machines are running; try again when somebody has left")]
+    Full(usize),
+    /// It could not be started.
+    #[error(transparent)]
+    Start(#[from] StartError),
+}
+
+impl Classroom {
+    /// A classroom without labs. Each lab that comes is also sent to the receiver.
+    pub fn new(settings: Settings, most_labs: usize) -> (Arc<Classroom>, mpsc::UnboundedReceiver<Arc<Handle>>) {
+        let (arrivals, receiver) = mpsc::unbounded_channel();
+        (Arc::new(Classroom { settings, most_labs, labs: Mutex::default(), arrivals }), receiver)
+    }
+
+    /// Takes over the labs that a former server has left running.
+    pub async fn find_labs(self: &Arc<Self>) -> usize {
+        let found = Handle::find_all(&self.settings.directory).await;
+        let count = found.len();
+        for handle in found {
+            let place = self.labs().entry(handle.id).or_default().clone();
+            // A page may have asked for it already, and found it running.
+            let _ = place.set(self.welcome(handle));
+        }
+        count
+    }
+
+    /// The learner's lab; started if there is none.
+    pub async fn lab(self: &Arc<Self>, learner: &Learner) -> Result<Arc<Handle>, Error> {
+        let id = learner.lab();
+        loop {
+            let handle = self.find_or_start(id).await?;
+            if !handle.has_ended() {
+                return Ok(handle);
+            }
+            // It is just being removed; the next one gets its name.
+            handle.removed().await;
+        }
+    }
+
+    async fn find_or_start(self: &Arc<Self>, id: LabId) -> Result<Arc<Handle>, Error> {
+        let place = {
+            let mut labs = self.labs();
+            if labs.len() >= self.most_labs && !labs.contains_key(&id) {
+                return Err(Error::Full(labs.len()));
+            }
+            labs.entry(id).or_default().clone()
+        };
+        // However many pages ask at once, one lab is started.
+        let started = place.get_or_try_init(async || Handle::start(&self.settings, id).await.map(|h| self.welcome(h)));
+        match started.await {
+            Ok(handle) => Ok(handle.clone()),
+            Err(error) => {
+                self.forget(id, &place);
+                Err(error.into())
+            }
+        }
+    }
+
+    /// Ends the learner's lab, if there is one, and waits until nothing is left of it.
+    pub async fn end(&self, learner: &Learner) {
+        let handle = self.labs().get(&learner.lab()).and_then(|place| place.get().cloned());
+        if let Some(handle) = handle {
+            self.end_one(&handle).await;
+        }
+    }
+
+    /// Ends all labs and waits until nothing is left of them.
+    pub async fn end_all(&self) {
+        let running: Vec<_> = self.labs().values().filter_map(|place| place.get().cloned()).collect();
+        futures_util::future::join_all(running.iter().map(|handle| self.end_one(handle))).await;
+    }
+
+    async fn end_one(&self, handle: &Handle) {
+        handle.end().await;
+        handle.removed().await;
+    }
+
+    /// Takes note of a lab, and of its end.
+    fn welcome(self: &Arc<Self>, handle: Handle) -> Arc<Handle> {
+        let handle = Arc::new(handle);
+        let (classroom, ending) = (self.clone(), handle.clone());
+        tokio::spawn(async move {
+            ending.ended().await;
+            ending.clean_up(|| drop(classroom.labs().remove(&ending.id))).await;
+            tracing::info!("lab {:?} has ended", ending.id);
+        });
+        tracing::info!("lab {:?} is here", handle.id);
+        // Nobody listens any more only when the server is going down.
+        let _ = self.arrivals.send(handle.clone());
+        handle
+    }
+
+    fn forget(&self, id: LabId, place: &Place) {
+        let mut labs = self.labs();
+        if labs.get(&id).is_some_and(|present| Arc::ptr_eq(present, place)) {
+            labs.remove(&id);
+        }
+    }
+
+    fn labs(&self) -> MutexGuard<'_, HashMap<LabId, Place>> {
+        // The map is whole after each statement, so a panic elsewhere has not spoilt it.
+        self.labs.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

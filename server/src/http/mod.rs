@@ -1,1 +1,134 @@
-//! (to come)
+//! What browsers and labs reach over HTTP: the page's files, lessons and code, the learner's WebSocket, and the registry
+//! mirror inside each lab. The only place that knows axum.
+
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use axum::extract::{FromRequestParts, State};
+use axum::http::request::Parts;
+use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
+use axum::middleware::map_response;
+use axum::response::{IntoResponse, Response};
+use axum::routing::{any, get};
+use axum::{Json, Router};
+use tokio::net::TcpListener;
+use tokio::sync::mpsc;
+
+use shared::lesson::{Lesson, SourceFile};
+
+use crate::classroom::{Classroom, Learner};
+use crate::lab::Handle;
+
+mod assets;
+mod page_socket;
+
+/// What the handlers share.
+pub struct Site {
+    /// The labs.
+    pub classroom: Arc<Classroom>,
+    /// The lessons, in their order.
+    pub lessons: Vec<Lesson>,
+    /// The taught code.
+    pub code: Vec<SourceFile>,
+    /// The names under which browsers may reach the server; empty means any.
+    pub hosts: Vec<String>,
+}
+
+/// Serves the site until `stop` is ready.
+pub async fn serve(listener: TcpListener, site: Arc<Site>, stop: impl Future<Output = ()> + Send + 'static) -> io::Result<()> {
+    axum::serve(listener, router(site)).with_graceful_shutdown(stop).await
+}
+
+/// Serves the registry mirror inside each lab that arrives, until the lab ends.
+pub async fn serve_mirrors(mut arrivals: mpsc::UnboundedReceiver<Arc<Handle>>, mirror: Router) {
+    while let Some(lab) = arrivals.recv().await {
+        let mirror = mirror.clone();
+        tokio::spawn(async move {
+            match lab.mirror().await {
+                Ok(listener) => {
+                    let ended = { let lab = lab.clone(); async move { lab.ended().await } };
+                    if let Err(error) = axum::serve(listener, mirror).with_graceful_shutdown(ended).await {
+                        tracing::warn!("the mirror of lab {:?} stopped: {error}", lab.id);
+                    }
+                }
+                Err(error) => tracing::warn!("lab {:?} has no mirror: {error}", lab.id),
+            }
+        });
+    }
+}
+
+fn router(site: Arc<Site>) -> Router {
+    Router::new()
+        .route("/", get(assets::index))
+        .route("/assets/{name}", get(assets::asset))
+        .route("/api/lessons", get(async |State(site): State<Arc<Site>>| Json(site.lessons.clone())))
+        .route("/api/code", get(async |State(site): State<Arc<Site>>| Json(site.code.clone())))
+        .route("/api/lab", any(page_socket::lab))
+        .layer(map_response(harden))
+        .with_state(site)
+}
+
+/// What the page may do is little, and no other page may do anything with it.
+async fn harden(mut response: Response) -> Response {
+    const HEADERS: [(header::HeaderName, &str); 4] = [
+        (
+            header::CONTENT_SECURITY_POLICY,
+            "default-src 'none'; script-src 'self' 'wasm-unsafe-eval'; connect-src 'self'; style-src 'self'; \
+             img-src 'self' data:; font-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
+        ),
+        (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
+        (header::REFERRER_POLICY, "no-referrer"),
+        (header::HeaderName::from_static("cross-origin-opener-policy"), "same-origin"),
+    ];
+    for (name, value) in HEADERS {
+        response.headers_mut().insert(name, HeaderValue::from_static(value));
+    }
+    response
+}
+
+/// A request that was made under a name of ours, and not by another site's page.
+pub struct SameSite;
+
+impl FromRequestParts<Arc<Site>> for SameSite {
+    type Rejection = Response;
+
+    async fn from_request_parts(parts: &mut Parts, site: &Arc<Site>) -> Result<SameSite, Response> {
+        let header = |name| parts.headers.get(name).and_then(|value: &HeaderValue| value.to_str().ok());
+        let host = header(header::HOST).unwrap_or_default();
+        // Another site can point its own name at this address; then Origin and Host agree, but the name is not ours.
+        let name = host.rsplit_once(':').filter(|(_, port)| port.parse::<u16>().is_ok()).map_or(host, |(name, _)| name);
+        if !site.hosts.is_empty() && !site.hosts.iter().any(|ours| ours.eq_ignore_ascii_case(name)) {
+            let message = format!("this server is not known as {name}; start it with --host {name} if it should be\n");
+            return Err((StatusCode::MISDIRECTED_REQUEST, message).into_response());
+        }
+        let origin = header(header::ORIGIN).and_then(|origin| origin.split_once("://")).map(|(_, host)| host);
+        match origin {
+            Some(origin) if !origin.eq_ignore_ascii_case(host) => {
+                Err((StatusCode::FORBIDDEN, "a page from elsewhere cannot reach this machine\n").into_response())
+            }
+            // Browsers send it with every WebSocket and every method but GET; what does not, is not told apart.
+            None if parts.method != "GET" || parts.headers.contains_key(header::UPGRADE) => {
+                Err((StatusCode::FORBIDDEN, "the Origin header is missing\n").into_response())
+            }
+            _ => Ok(SameSite),
+        }
+    }
+}
+
+const COOKIE: &str = "newroot";
+
+/// The learner whose cookie came along.
+fn learner(headers: &HeaderMap) -> Option<Learner> {
+    let cookies = headers.get_all(header::COOKIE).iter().filter_map(|value| value.to_str().ok());
+    let mut pairs = cookies.flat_map(|line| line.split(';')).filter_map(|pair| pair.trim().split_once('='));
+    pairs.find(|(name, _)| *name == COOKIE).and_then(|(_, secret)| Learner::from_secret(secret))
+}
+
+/// The names of a machine's own loopback interface, for a server that listens on nothing else.
+pub fn loopback_hosts(address: SocketAddr) -> Vec<String> {
+    match address.ip().is_loopback() {
+        true => ["localhost", "127.0.0.1", "[::1]"].map(str::to_owned).to_vec(),
+        false => Vec::new(),
+    }
+}

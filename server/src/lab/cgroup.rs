@@ -1,0 +1,212 @@
+//! A lab's cgroup: made and removed by the server, entered by the lab process. Plain file writes, on cgroup v1
+//! (one hierarchy per controller) and v2 (cgroups(7), Documentation/admin-guide/cgroup-v2.rst).
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+
+/// What a lab may use at most.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Limits {
+    /// Bytes of memory, the files of its tmpfs mounts included.
+    pub memory: u64,
+    /// Processes and threads.
+    pub pids: u64,
+    /// Hundredths of one processor.
+    pub cpu_percent: u64,
+}
+
+/// A lab's directories in the cgroup hierarchies: one with v2, one per controller with v1.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Cgroup {
+    directories: Vec<PathBuf>,
+}
+
+/// A cgroup could not be made.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// No hierarchy with the controllers that bound a lab.
+    #[error("no cgroup hierarchy offers the {0} controller; mount cgroups (v2, or v1 with memory, pids and cpu)")]
+    NoController(&'static str),
+    /// A directory or file of the hierarchy refused.
+    #[error("cannot write {path} in the cgroup hierarchy: {source}")]
+    Write {
+        /// Which one.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+}
+
+const CONTROLLERS: [&str; 3] = ["memory", "pids", "cpu"];
+const CPU_PERIOD_MICROSECONDS: u64 = 100_000;
+
+impl Cgroup {
+    /// Makes the cgroup `newroot/NAME` below the server's own and sets its limits.
+    pub fn create(name: &str, limits: &Limits) -> Result<Cgroup, Error> {
+        let hierarchies = Hierarchies::read();
+        let directories = match &hierarchies.v2 {
+            Some(root) if has_controllers(root) => vec![create_v2(root, name, limits)?],
+            _ => create_v1(&hierarchies, name, limits)?,
+        };
+        Ok(Cgroup { directories })
+    }
+
+    /// The cgroup `newroot/NAME` as a former server may have made it, to clean up after a lab that is gone.
+    pub fn find(name: &str) -> Cgroup {
+        let hierarchies = Hierarchies::read();
+        let roots = hierarchies.v2.iter().chain(hierarchies.v1.iter().map(|(_, root)| root));
+        let directories: BTreeSet<PathBuf> = roots.map(|root| root.join("newroot").join(name)).collect();
+        Cgroup { directories: directories.into_iter().filter(|directory| directory.is_dir()).collect() }
+    }
+
+    /// Moves the calling process in. With v1 a process enters each controller's hierarchy on its own.
+    pub fn enter(&self) -> io::Result<()> {
+        // Writing 0 means the writer itself, whatever its number is in the PID namespace of the hierarchy's mount.
+        self.directories.iter().try_for_each(|directory| fs::write(directory.join("cgroup.procs"), "0"))
+    }
+
+    /// Whether no process is left in it.
+    pub fn is_empty(&self) -> bool {
+        self.directories.iter().all(|directory| processes(directory).is_empty())
+    }
+
+    /// Sends SIGKILL to every process in it and below it.
+    pub fn kill(&self) {
+        for directory in &self.directories {
+            // One write on v2 (Linux 5.14), race-free; on v1 a pass over the list, which the caller repeats.
+            if fs::write(directory.join("cgroup.kill"), "1").is_err() {
+                for pid in processes(directory) {
+                    let _already_gone = kill(pid, Signal::SIGKILL);
+                }
+            }
+        }
+    }
+
+    /// Removes its directories. Errors with EBUSY while a process is in one.
+    pub fn remove(&self) -> io::Result<()> {
+        self.directories.iter().try_for_each(|directory| match remove_tree(directory) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+            _ => Ok(()),
+        })
+    }
+}
+
+fn create_v2(root: &Path, name: &str, limits: &Limits) -> Result<PathBuf, Error> {
+    let parent = root.join("newroot");
+    make(&parent)?;
+    // A cgroup hands controllers on to its children only when it holds no process itself (v2's "no internal
+    // processes"; the root of all is free of it). In a container the root holds us: we move into a leaf first.
+    if enable_controllers(root).is_err() {
+        let leaf = root.join("newroot-server");
+        make(&leaf)?;
+        for pid in processes(root) {
+            let _already_gone = fs::write(leaf.join("cgroup.procs"), pid.to_string());
+        }
+        enable_controllers(root)?;
+    }
+    enable_controllers(&parent)?;
+    let directory = parent.join(name);
+    make(&directory)?;
+    write(&directory.join("memory.max"), limits.memory)?;
+    write(&directory.join("memory.oom.group"), 0)?;
+    write(&directory.join("pids.max"), limits.pids)?;
+    let quota = limits.cpu_percent * CPU_PERIOD_MICROSECONDS / 100;
+    write(&directory.join("cpu.max"), format!("{quota} {CPU_PERIOD_MICROSECONDS}"))?;
+    Ok(directory)
+}
+
+fn enable_controllers(directory: &Path) -> Result<(), Error> {
+    write(&directory.join("cgroup.subtree_control"), "+memory +pids +cpu")
+}
+
+fn create_v1(hierarchies: &Hierarchies, name: &str, limits: &Limits) -> Result<Vec<PathBuf>, Error> {
+    let mut directories = BTreeSet::new();
+    for controller in CONTROLLERS {
+        let (_, root) = (hierarchies.v1.iter().find(|(controllers, _)| controllers.iter().any(|c| c == controller)))
+            .ok_or(Error::NoController(controller))?;
+        let directory = root.join("newroot").join(name);
+        make(&directory)?;
+        match controller {
+            "memory" => write(&directory.join("memory.limit_in_bytes"), limits.memory)?,
+            "pids" => write(&directory.join("pids.max"), limits.pids)?,
+            _ => {
+                let quota = limits.cpu_percent * CPU_PERIOD_MICROSECONDS / 100;
+                write(&directory.join("cpu.cfs_period_us"), CPU_PERIOD_MICROSECONDS)?;
+                write(&directory.join("cpu.cfs_quota_us"), quota)?;
+            }
+        }
+        directories.insert(directory);
+    }
+    Ok(directories.into_iter().collect())
+}
+
+/// Where this process stands in each mounted hierarchy.
+struct Hierarchies {
+    v2: Option<PathBuf>,
+    v1: Vec<(Vec<String>, PathBuf)>,
+}
+
+impl Hierarchies {
+    fn read() -> Hierarchies {
+        let own = fs::read_to_string("/proc/self/cgroup").unwrap_or_default();
+        let mounts = shared::mount::parse_table(&fs::read("/proc/self/mountinfo").unwrap_or_default());
+        let mut hierarchies = Hierarchies { v2: None, v1: Vec::new() };
+        for line in own.lines() {
+            // `ID:CONTROLLERS:PATH`; v2 has an empty list of controllers.
+            let mut fields = line.splitn(3, ':').skip(1);
+            let (Some(controllers), Some(path)) = (fields.next(), fields.next()) else { continue };
+            let mounted = mounts.iter().find(|mount| match controllers {
+                "" => mount.fs_type == "cgroup2",
+                _ => mount.fs_type == "cgroup" && controllers.split(',').all(|c| has_option(&mount.super_options, c)),
+            });
+            let Some(mount) = mounted else { continue };
+            // The mount may show only a part of the hierarchy: its own root is what its mount point shows.
+            let below = Path::new(path).strip_prefix(&mount.root).unwrap_or(Path::new("")).to_owned();
+            let directory = Path::new(&mount.mount_point).join(below);
+            match controllers {
+                "" => hierarchies.v2 = Some(directory),
+                _ => hierarchies.v1.push((controllers.split(',').map(str::to_owned).collect(), directory)),
+            }
+        }
+        hierarchies
+    }
+}
+
+fn has_option(options: &str, wanted: &str) -> bool {
+    options.split(',').any(|option| option == wanted)
+}
+
+fn has_controllers(root: &Path) -> bool {
+    let offered = fs::read_to_string(root.join("cgroup.controllers")).unwrap_or_default();
+    CONTROLLERS.iter().all(|controller| offered.split_whitespace().any(|word| word == *controller))
+}
+
+fn processes(directory: &Path) -> Vec<Pid> {
+    let list = fs::read_to_string(directory.join("cgroup.procs")).unwrap_or_default();
+    list.lines().filter_map(|line| line.parse().ok()).map(Pid::from_raw).collect()
+}
+
+fn remove_tree(directory: &Path) -> io::Result<()> {
+    for entry in fs::read_dir(directory)? {
+        let entry = entry?;
+        if entry.file_type()?.is_dir() {
+            remove_tree(&entry.path())?;
+        }
+    }
+    fs::remove_dir(directory)
+}
+
+fn make(directory: &Path) -> Result<(), Error> {
+    fs::create_dir_all(directory).map_err(|source| Error::Write { path: directory.to_owned(), source })
+}
+
+fn write(path: &Path, value: impl ToString) -> Result<(), Error> {
+    fs::write(path, value.to_string()).map_err(|source| Error::Write { path: path.to_owned(), source })
+}

@@ -1,0 +1,127 @@
+//! Messages with descriptors between the lab process, its zygote and its sandbox's PID 1: one JSON message is one
+//! packet of a Unix socket (unix(7), SOCK_SEQPACKET). What comes from PID 1 is hostile: it is bounded and checked here.
+
+use std::io::{self, IoSlice};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+
+use nix::sys::socket::{AddressFamily, ControlMessage, MsgFlags, SockFlag, SockType};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use tokio::io::unix::AsyncFd;
+
+use crate::sys;
+
+/// No message is longer; a longer one does not parse.
+const LONGEST: usize = 16 * 1024;
+
+/// One end of a connection.
+#[derive(Debug)]
+pub struct Channel(OwnedFd);
+
+impl Channel {
+    /// Two connected ends, both closed on exec.
+    pub fn pair() -> io::Result<(Channel, Channel)> {
+        let (one, other) = nix::sys::socket::socketpair(
+            AddressFamily::Unix,
+            SockType::SeqPacket,
+            None,
+            SockFlag::SOCK_CLOEXEC,
+        )?;
+        Ok((Channel(one), Channel(other)))
+    }
+
+    /// Sends a message; the receiver gets copies of the descriptors.
+    pub fn send(&self, message: &impl Serialize, descriptors: &[BorrowedFd<'_>]) -> io::Result<()> {
+        send(&self.0, message, descriptors)
+    }
+
+    /// Waits for a message. Errors with UnexpectedEof when the other end is gone, InvalidData when it talks nonsense.
+    pub fn receive<M: DeserializeOwned>(&self) -> io::Result<(M, Vec<OwnedFd>)> {
+        receive(&self.0)
+    }
+}
+
+impl From<OwnedFd> for Channel {
+    fn from(fd: OwnedFd) -> Channel {
+        Channel(fd)
+    }
+}
+
+impl AsFd for Channel {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.0.as_fd()
+    }
+}
+
+impl AsRawFd for Channel {
+    fn as_raw_fd(&self) -> std::os::fd::RawFd {
+        self.0.as_raw_fd()
+    }
+}
+
+/// A [`Channel`] for the lab's event loop.
+pub struct AsyncChannel(AsyncFd<OwnedFd>);
+
+impl AsyncChannel {
+    /// Registers the channel with the running tokio runtime.
+    pub fn new(channel: Channel) -> io::Result<AsyncChannel> {
+        let nonblocking = nix::fcntl::OFlag::O_NONBLOCK;
+        nix::fcntl::fcntl(&channel, nix::fcntl::FcntlArg::F_SETFL(nonblocking))?;
+        Ok(AsyncChannel(sys::watch(channel.0)?))
+    }
+
+    /// Sends a message, or fails with WouldBlock where the receiver does not keep up: nobody waits for a sandbox.
+    pub fn send(&self, message: &impl Serialize) -> io::Result<()> {
+        send(self.0.get_ref(), message, &[])
+    }
+
+    /// Waits for a message; errors as [`Channel::receive`].
+    pub async fn receive<M: DeserializeOwned>(&self) -> io::Result<(M, Vec<OwnedFd>)> {
+        loop {
+            let mut ready = self.0.readable().await?;
+            match ready.try_io(|socket| receive(socket.get_ref())) {
+                Ok(received) => return received,
+                Err(_would_block) => {}
+            }
+        }
+    }
+}
+
+fn send(socket: &OwnedFd, message: &impl Serialize, descriptors: &[BorrowedFd<'_>]) -> io::Result<()> {
+    let json = serde_json::to_vec(message)?;
+    let numbers: Vec<_> = descriptors.iter().map(AsRawFd::as_raw_fd).collect();
+    let rights = [ControlMessage::ScmRights(&numbers)];
+    let control = if numbers.is_empty() { &[][..] } else { &rights[..] };
+    // Without MSG_NOSIGNAL a dead receiver would be a deadly SIGPIPE for the sender.
+    let flags = MsgFlags::MSG_NOSIGNAL;
+    nix::sys::socket::sendmsg::<()>(socket.as_raw_fd(), &[IoSlice::new(&json)], control, flags, None)?;
+    Ok(())
+}
+
+fn receive<M: DeserializeOwned>(socket: &OwnedFd) -> io::Result<(M, Vec<OwnedFd>)> {
+    let mut buffer = [0; LONGEST];
+    match sys::receive(socket, &mut buffer)? {
+        (0, _) => Err(io::ErrorKind::UnexpectedEof.into()),
+        (length, descriptors) => Ok((serde_json::from_slice(&buffer[..length])?, descriptors)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_message_arrives_with_its_descriptor_and_the_end_is_seen() {
+        let (one, other) = Channel::pair().expect("a pair");
+        let file = tempfile::tempfile().expect("a file");
+        one.send(&("open", 3), &[file.as_fd()]).expect("sent");
+        let ((verb, number), descriptors): ((String, u32), _) = other.receive().expect("received");
+        assert_eq!((verb.as_str(), number, descriptors.len()), ("open", 3, 1));
+        one.send(&"nonsense", &[]).expect("sent");
+        let error = other.receive::<(String, u32)>().expect_err("is no such message");
+        assert_eq!(error.kind(), io::ErrorKind::InvalidData);
+        drop(one);
+        let error = other.receive::<u32>().expect_err("nobody is there");
+        assert_eq!(error.kind(), io::ErrorKind::UnexpectedEof);
+    }
+}

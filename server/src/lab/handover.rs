@@ -1,0 +1,118 @@
+//! What the server asks of a lab process, over the Unix socket in the lab's directory: one request per connection, a
+//! length, JSON, and the bytes that were read ahead; a descriptor comes with the first byte (unix(7), SCM_RIGHTS).
+
+use std::io::{self, IoSlice};
+use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
+
+use nix::sys::socket::{ControlMessage, MsgFlags, sendmsg};
+use serde::{Deserialize, Serialize};
+use tokio::io::Interest;
+use tokio::net::UnixStream;
+
+use crate::sys;
+
+/// A request is no longer than this, read-ahead included.
+const LONGEST: usize = 64 * 1024;
+
+/// From the server to a lab process.
+#[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Request {
+    /// Serve a page: the descriptor is its TCP connection, already upgraded to a WebSocket.
+    Page {
+        /// What the server has read from it beyond the upgrade.
+        ahead: Vec<u8>,
+    },
+    /// Give me the registry mirror's listening socket: answered with [`Reply::Mirror`].
+    Mirror,
+    /// End the lab; the connection closes when it has ended.
+    End,
+}
+
+/// From a lab process to the server.
+#[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Reply {
+    /// A copy of the mirror's socket comes along.
+    Mirror,
+}
+
+/// Sends one message, with a descriptor or without.
+pub async fn send(stream: &UnixStream, message: &impl Serialize, descriptor: Option<BorrowedFd<'_>>) -> io::Result<()> {
+    let json = serde_json::to_vec(message)?;
+    let mut wire = (json.len() as u32).to_be_bytes().to_vec();
+    wire.extend(json);
+    let mut numbers: Vec<_> = descriptor.iter().map(AsRawFd::as_raw_fd).collect();
+    let mut rest = &wire[..];
+    while !rest.is_empty() {
+        let sent = stream
+            .async_io(Interest::WRITABLE, || {
+                let rights = [ControlMessage::ScmRights(&numbers)];
+                let control = if numbers.is_empty() { &[][..] } else { &rights[..] };
+                let flags = MsgFlags::MSG_NOSIGNAL | MsgFlags::MSG_DONTWAIT;
+                Ok(sendmsg::<()>(stream.as_raw_fd(), &[IoSlice::new(rest)], control, flags, None)?)
+            })
+            .await?;
+        rest = &rest[sent..];
+        numbers.clear();
+    }
+    Ok(())
+}
+
+/// Receives one message. Errors with UnexpectedEof when the other side closes first, InvalidData when it talks nonsense.
+pub async fn receive<M: for<'a> Deserialize<'a>>(stream: &UnixStream) -> io::Result<(M, Option<OwnedFd>)> {
+    let mut wire = Vec::new();
+    let mut descriptor = None;
+    loop {
+        if let Some((length, json)) = wire.split_first_chunk::<4>() {
+            let length = u32::from_be_bytes(*length) as usize;
+            if length > LONGEST * 4 {
+                return Err(io::ErrorKind::InvalidData.into());
+            }
+            if let Some(json) = json.get(..length) {
+                return Ok((serde_json::from_slice(json)?, descriptor));
+            }
+        }
+        let mut buffer = [0; 4096];
+        let (count, mut descriptors) =
+            stream.async_io(Interest::READABLE, || sys::receive(stream, &mut buffer)).await?;
+        if count == 0 {
+            return Err(io::ErrorKind::UnexpectedEof.into());
+        }
+        wire.extend(&buffer[..count]);
+        descriptor = descriptor.or(descriptors.pop());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::io::{Read, Write};
+    use std::os::fd::AsFd;
+
+    #[tokio::test]
+    async fn a_socket_is_handed_over_with_what_was_read_ahead() {
+        let (server, lab) = UnixStream::pair().expect("a pair");
+        let (mut page, handed) = std::os::unix::net::UnixStream::pair().expect("a pair");
+        let ahead: Vec<u8> = (0..10_000).map(|n| n as u8).collect();
+        let request = Request::Page { ahead };
+        let (sent, received) =
+            tokio::join!(send(&server, &request, Some(handed.as_fd())), receive::<Request>(&lab));
+        sent.expect("sent");
+        let (received, descriptor) = received.expect("received");
+        assert_eq!(received, request);
+        drop(handed);
+        let mut handed = std::fs::File::from(descriptor.expect("the descriptor came along"));
+        handed.write_all(b"hello").expect("written");
+        drop(handed);
+        let mut text = String::new();
+        page.read_to_string(&mut text).expect("read");
+        assert_eq!(text, "hello");
+    }
+
+    #[tokio::test]
+    async fn an_endless_request_is_refused() {
+        let (server, lab) = UnixStream::pair().expect("a pair");
+        server.try_write(&[0xff; 5]).expect("written");
+        assert_eq!(receive::<Request>(&lab).await.expect_err("too long").kind(), io::ErrorKind::InvalidData);
+        drop(server);
+    }
+}

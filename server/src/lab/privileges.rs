@@ -1,0 +1,21 @@
+//! What the lab process gives up before anything of the learner runs: every privilege on the host. Its power over the
+//! sandbox remains, because its user owns the sandbox's user namespace (user_namespaces(7)).
+
+use nix::unistd::{Gid, Uid, setgroups, setresgid, setresuid};
+
+use super::sandbox::{Step, StepError};
+use crate::sys;
+
+/// From root to `user`, for good: no uid 0, no capability, none to be gained by exec.
+pub fn drop_all(user: Uid) -> Result<(), StepError> {
+    let group = Gid::from_raw(user.as_raw());
+    // First what needs capabilities to be dropped, then the capabilities themselves.
+    sys::drop_bounding_set().step("empty the capability bounding set")?;
+    setgroups(&[]).step("leave all supplementary groups")?;
+    setresgid(group, group, group).step("become the lab's group")?;
+    setresuid(user, user, user).step("become the lab's user")?;
+    sys::drop_capabilities().step("drop all capabilities")?;
+    // Nothing that is executed from here on gains a privilege: no set-uid bit, no file capability.
+    nix::sys::prctl::set_no_new_privs().step("set no_new_privs")?;
+    Ok(())
+}

@@ -1,0 +1,60 @@
+//! The last bytes of a terminal's output, addressed by their place in the whole of it.
+
+use std::collections::VecDeque;
+
+use shared::protocol::Offset;
+
+/// How many bytes are kept: enough to draw a screen and some history again, and more than a window.
+const CAPACITY: usize = 256 * 1024;
+
+/// Bytes `start..end` of an output whose older bytes are forgotten.
+#[derive(Debug, Default)]
+pub struct Ring {
+    bytes: VecDeque<u8>,
+    start: u64,
+}
+
+impl Ring {
+    /// The place of the oldest byte kept.
+    pub fn start(&self) -> Offset {
+        Offset(self.start)
+    }
+
+    /// The place after the newest byte: where output goes on.
+    pub fn end(&self) -> Offset {
+        Offset(self.start + self.bytes.len() as u64)
+    }
+
+    /// Adds output, forgetting the oldest.
+    pub fn push(&mut self, output: &[u8]) {
+        self.bytes.extend(output);
+        let excess = self.bytes.len().saturating_sub(CAPACITY);
+        self.bytes.drain(..excess);
+        self.start += excess as u64;
+    }
+
+    /// At most `limit` bytes from `offset` on, which must lie between start and end; else nothing.
+    pub fn read(&self, offset: Offset, limit: usize) -> Vec<u8> {
+        let Some(skip) = offset.0.checked_sub(self.start) else { return Vec::new() };
+        self.bytes.iter().skip(skip as usize).take(limit).copied().collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn keeps_the_newest_and_knows_their_place() {
+        let mut ring = Ring::default();
+        let output: Vec<u8> = (0..CAPACITY * 2 + 7).map(|n| n as u8).collect();
+        for part in output.chunks(1000) {
+            ring.push(part);
+        }
+        assert_eq!(ring.end(), Offset(output.len() as u64));
+        assert_eq!(ring.start(), Offset((output.len() - CAPACITY) as u64));
+        assert_eq!(ring.read(Offset(output.len() as u64 - 5), 3), output[output.len() - 5..output.len() - 2]);
+        assert_eq!(ring.read(Offset(0), 10), [], "forgotten");
+        assert_eq!(ring.read(ring.end(), 10), [], "not yet there");
+    }
+}

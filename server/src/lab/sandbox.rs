@@ -1,0 +1,198 @@
+//! Builds a learner's machine from outside, as root: a user namespace owned by the lab's unprivileged user, a lower
+//! layer mapped into it, and the zygote that makes the sandbox. The order of the calls is the point of this file.
+
+use std::fs;
+use std::io;
+use std::os::fd::OwnedFd;
+use std::path::{Path, PathBuf};
+
+use nix::mount::{MntFlags, MsFlags, mount, umount2};
+use nix::sched::{CloneFlags, unshare};
+use nix::unistd::{Gid, Pid, Uid, chdir, pivot_root, setresgid, setresuid};
+
+use super::channel::Channel;
+use super::uid_range::UidRange;
+use super::zygote::{self, FromZygote, ToZygote};
+use super::init::FromInit;
+use crate::sys::{self, Fork, mount_attribute};
+
+/// What a sandbox is made from.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// The root file system that is its overlay's lower layer, owned by plain uid 0, on a file system that can be
+    /// mounted with an id mapping (ext4, xfs, btrfs, tmpfs; not overlay).
+    pub rootfs: PathBuf,
+    /// Its host name.
+    pub hostname: String,
+    /// Bytes that the upper layer may hold.
+    pub disk: u64,
+}
+
+/// A step of the set-up that the kernel refused.
+#[derive(Debug, thiserror::Error)]
+#[error("cannot {step}: {source}")]
+pub struct StepError {
+    step: &'static str,
+    source: io::Error,
+}
+
+/// Names the step that a call belongs to, for its error.
+pub trait Step<T> {
+    /// The result, its error told with the step: an infinitive, as in "cannot mount the overlay".
+    fn step(self, step: &'static str) -> Result<T, StepError>;
+}
+
+impl<T, E: Into<io::Error>> Step<T> for Result<T, E> {
+    fn step(self, step: &'static str) -> Result<T, StepError> {
+        self.map_err(|source| StepError { step, source: source.into() })
+    }
+}
+
+/// The process that makes sandboxes, seen from the lab process.
+pub struct Zygote {
+    channel: Channel,
+}
+
+/// A running sandbox, seen from the lab process. It ends when `init` is closed.
+pub struct Sandbox {
+    /// The connection to its PID 1.
+    pub init: Channel,
+    /// Its PID 1, as numbered outside.
+    pub pid: Pid,
+    /// A listening socket on 127.0.0.1:5000 of its network namespace, for the registry mirror.
+    pub mirror: OwnedFd,
+    /// Where the system calls that its filter asks about arrive.
+    pub notifications: OwnedFd,
+}
+
+/// The device nodes that a sandbox has; all others stay outside, and it cannot make any.
+pub const DEVICES: [&str; 6] = ["null", "zero", "full", "random", "urandom", "tty"];
+
+/// Prepares everything that needs root, and starts the zygote. The calling process, which must have one thread, ends
+/// up in a mount namespace of its own whose root is a small tmpfs with nothing but what a sandbox is made of.
+/// `directory` is any directory; it is covered in that namespace only.
+pub fn prepare(settings: &Settings, ids: &UidRange, directory: &Path) -> Result<Zygote, StepError> {
+    // A mount namespace of our own, cut off from the machine's: nothing below may propagate there.
+    unshare(CloneFlags::CLONE_NEWNS).step("make a mount namespace")?;
+    mount(None::<&str>, "/", None::<&str>, MsFlags::MS_REC | MsFlags::MS_PRIVATE, None::<&str>)
+        .step("make all mounts private")?;
+    let lower = sys::clone_mount(&settings.rootfs).step("take a copy of the lab image's mount")?;
+    make_base(directory)?;
+
+    let zygote = fork_zygote(settings, ids)?;
+    let user_namespace = map_ids(zygote.pid, ids)?;
+    zygote.tell(&ToZygote::BecomeRoot, &[])?;
+
+    // The lower layer is owned by uid 0 on disk; mapped, it is owned by the sandbox's root. Only the host's root may
+    // make such a mount. nodev: a device node in an image must never open the host's device.
+    let attributes = mount_attribute::IDMAP | mount_attribute::RDONLY | mount_attribute::NODEV;
+    sys::set_mount_attributes(&lower, attributes, Some(&user_namespace))
+        .step("map the lab image into the learner's uid range (Linux 5.19, on a file system that can)")?;
+    sys::attach_mount(&lower, Path::new("lower")).step("attach the lab image")?;
+
+    // From here on the machine's own mounts are out of reach, for us and for the zygote, whose root moves with ours.
+    pivot_root(".", ".").step("make the small tmpfs the root")?;
+    umount2(".", MntFlags::MNT_DETACH).step("detach the old root")?;
+    chdir("/").step("change directory to the new root")?;
+
+    // Only now the zygote makes its own mount namespace: in one that belongs to a user namespace, all mounts that came
+    // from outside are locked together, with their flags; the learner's root cannot undo read-only or nodev.
+    zygote.tell(&ToZygote::LockMounts, &[])?;
+    Ok(Zygote { channel: zygote.channel })
+}
+
+impl Zygote {
+    /// Makes a sandbox. Errors tell the step that failed inside.
+    pub fn start(&self) -> io::Result<Sandbox> {
+        let (init, theirs) = Channel::pair()?;
+        use std::os::fd::AsFd;
+        self.channel.send(&ToZygote::Start, &[theirs.as_fd()])?;
+        drop(theirs);
+        let pid = match self.channel.receive()? {
+            (FromZygote::Started { pid }, _) => Pid::from_raw(pid),
+            (other, _) => return Err(io::Error::other(format!("the zygote answered {other:?}"))),
+        };
+        let mirror = expect_descriptor(&init, "its mirror's socket")?;
+        let notifications = expect_descriptor(&init, "its filter's listener")?;
+        Ok(Sandbox { init, pid, mirror, notifications })
+    }
+}
+
+/// PID 1 is still our own code here: it becomes the learner's to trace only when it executes.
+fn expect_descriptor(init: &Channel, what: &str) -> io::Result<OwnedFd> {
+    match init.receive()? {
+        (FromInit::Failed { message }, _) => Err(io::Error::other(message)),
+        (_, mut descriptors) if descriptors.len() == 1 => Ok(descriptors.remove(0)),
+        (other, _) => Err(io::Error::other(format!("the sandbox sent {other:?} instead of {what}"))),
+    }
+}
+
+/// A tmpfs with the parts of the machine that a sandbox needs to be built: proc and sysfs (a user namespace may only
+/// mount new ones where it can see whole ones), six device nodes, and this very program.
+fn make_base(directory: &Path) -> Result<(), StepError> {
+    mount(Some("newroot"), directory, Some("tmpfs"), MsFlags::MS_NOSUID, Some("size=1m,mode=755"))
+        .step("mount a tmpfs for the sandbox's parts")?;
+    chdir(directory).step("change directory to the tmpfs")?;
+    for name in ["lower", "upper", "root", "proc", "sys", "dev"] {
+        fs::create_dir(name).step("make a directory in the tmpfs")?;
+    }
+    let recursively = MsFlags::MS_BIND | MsFlags::MS_REC;
+    mount(Some("/proc"), "proc", None::<&str>, recursively, None::<&str>).step("bind /proc")?;
+    mount(Some("/sys"), "sys", None::<&str>, MsFlags::MS_BIND, None::<&str>).step("bind /sys")?;
+    for device in DEVICES {
+        let (host, ours) = (format!("/dev/{device}"), format!("dev/{device}"));
+        fs::File::create(&ours).step("make a place for a device node")?;
+        mount(Some(host.as_str()), ours.as_str(), None::<&str>, MsFlags::MS_BIND, None::<&str>)
+            .step("bind a device node")?;
+    }
+    fs::File::create("newroot").step("make a place for the newroot binary")?;
+    let binary = sys::clone_mount(Path::new("/proc/self/exe")).step("take a copy of the newroot binary's mount")?;
+    let attributes = mount_attribute::RDONLY | mount_attribute::NOSUID | mount_attribute::NODEV;
+    sys::set_mount_attributes(&binary, attributes, None).step("make the newroot binary read-only")?;
+    sys::attach_mount(&binary, Path::new("newroot")).step("attach the newroot binary")
+}
+
+struct Newborn {
+    channel: Channel,
+    pid: Pid,
+}
+
+/// Starts the zygote in a user namespace that belongs to the lab's user. A namespace is owned by the effective user
+/// who makes it, and its owner has all capabilities in it from outside: that is what the lab keeps when it drops the rest.
+fn fork_zygote(settings: &Settings, ids: &UidRange) -> Result<Newborn, StepError> {
+    let (channel, theirs) = Channel::pair().step("make the zygote's socket")?;
+    let (root, lab) = (Uid::from_raw(0), Uid::from_raw(ids.lab));
+    let (root_group, lab_group) = (Gid::from_raw(0), Gid::from_raw(ids.lab));
+    setresgid(root_group, lab_group, root_group).step("take the lab's group")?;
+    setresuid(root, lab, root).step("take the lab's user")?;
+    // Changing the effective user cleared the effective capabilities; some distributions let only CAP_SYS_ADMIN make
+    // user namespaces.
+    sys::raise_capabilities().step("raise capabilities again")?;
+    let forked = sys::fork_into(CloneFlags::CLONE_NEWUSER).step("make a user namespace")?;
+    let Fork::Parent(pid) = forked else {
+        drop(channel);
+        zygote::main(theirs, settings, ids)
+    };
+    setresuid(root, root, root).step("become root again")?;
+    setresgid(root_group, root_group, root_group).step("become root's group again")?;
+    Ok(Newborn { channel, pid })
+}
+
+impl Newborn {
+    fn tell(&self, message: &ToZygote, descriptors: &[std::os::fd::BorrowedFd<'_>]) -> Result<(), StepError> {
+        self.channel.send(message, descriptors).step("speak to the zygote")?;
+        match self.channel.receive().step("hear from the zygote")? {
+            (FromZygote::Failed { message }, _) => Err(io::Error::other(message)).step("prepare the zygote"),
+            (FromZygote::Done | FromZygote::Started { .. }, _) => Ok(()),
+        }
+    }
+}
+
+/// Maps ids 0 to 65535 of the zygote's user namespace to the lab's own range on the machine (user_namespaces(7)).
+fn map_ids(zygote: Pid, ids: &UidRange) -> Result<OwnedFd, StepError> {
+    let map = format!("0 {} {}", ids.first, UidRange::MAPPED);
+    fs::write(format!("/proc/{zygote}/uid_map"), &map).step("map user ids")?;
+    fs::write(format!("/proc/{zygote}/gid_map"), &map).step("map group ids")?;
+    let namespace = fs::File::open(format!("/proc/{zygote}/ns/user")).step("open the user namespace")?;
+    Ok(namespace.into())
+}

@@ -1,0 +1,132 @@
+//! The sandbox's system call filter: what a container lab never needs is refused, what Newroot shows is asked about,
+//! everything else is allowed (seccomp(2), classic BPF over struct seccomp_data).
+
+use libc::{
+    BPF_ABS, BPF_JEQ, BPF_JGE, BPF_JMP, BPF_JSET, BPF_K, BPF_LD, BPF_RET, BPF_W, EPERM, ENOSYS, SECCOMP_RET_ALLOW,
+    SECCOMP_RET_ERRNO, SECCOMP_RET_KILL_PROCESS, SECCOMP_RET_USER_NOTIF, c_long, sock_filter,
+};
+
+/// Refused with EPERM, each with its reason.
+const REFUSED: &[c_long] = &[
+    // Programs in the kernel, and the kernel's own memory and code: no lab needs them, and bugs there are everybody's.
+    libc::SYS_bpf,
+    libc::SYS_kexec_load,
+    libc::SYS_kexec_file_load,
+    libc::SYS_init_module,
+    libc::SYS_finit_module,
+    libc::SYS_delete_module,
+    // Keyrings are not namespaced by much; a lab could fill or read its user's.
+    libc::SYS_add_key,
+    libc::SYS_request_key,
+    libc::SYS_keyctl,
+    // Large attack surfaces, the usual way out of sandboxes.
+    libc::SYS_userfaultfd,
+    libc::SYS_perf_event_open,
+    // Opens files by number, past every directory's permissions (CAP_DAC_READ_SEARCH escapes).
+    libc::SYS_open_by_handle_at,
+    // The machine's own business.
+    libc::SYS_reboot,
+    libc::SYS_swapon,
+    libc::SYS_swapoff,
+    libc::SYS_settimeofday,
+    libc::SYS_clock_settime,
+    libc::SYS_syslog,
+    libc::SYS_acct,
+    libc::SYS_quotactl,
+];
+
+/// Answered with ENOSYS, so that programs fall back to calls whose arguments a filter can see.
+const UNKNOWN: &[c_long] = &[
+    // Its flags lie in memory; clone(2) has them in a register.
+    libc::SYS_clone3,
+    // System calls that no filter sees.
+    libc::SYS_io_uring_setup,
+    libc::SYS_io_uring_enter,
+    libc::SYS_io_uring_register,
+];
+
+/// Sent to the lab process before they happen: the calls that a container is made of.
+pub const WATCHED: &[c_long] = &[
+    libc::SYS_unshare,
+    libc::SYS_setns,
+    libc::SYS_mount,
+    libc::SYS_umount2,
+    libc::SYS_pivot_root,
+    libc::SYS_chroot,
+    libc::SYS_execve,
+    libc::SYS_execveat,
+];
+
+/// clone(2) flags that make namespaces; a clone without them is not asked about.
+const NAMESPACE_FLAGS: u32 = (libc::CLONE_NEWNS
+    | libc::CLONE_NEWUSER
+    | libc::CLONE_NEWPID
+    | libc::CLONE_NEWNET
+    | libc::CLONE_NEWUTS
+    | libc::CLONE_NEWIPC
+    | libc::CLONE_NEWCGROUP) as u32;
+
+/// ioctl(2) requests that type into a terminal on somebody's behalf.
+const REFUSED_IOCTLS: [u32; 2] = [libc::TIOCSTI as u32, libc::TIOCLINUX as u32];
+
+#[cfg(target_arch = "x86_64")]
+const AUDIT_ARCH: u32 = 0xc000_003e;
+#[cfg(target_arch = "aarch64")]
+const AUDIT_ARCH: u32 = 0xc000_00b7;
+
+// Offsets in struct seccomp_data: the call's number, the architecture, and the low halves of the first two arguments.
+const NUMBER: u32 = 0;
+const ARCHITECTURE: u32 = 4;
+const ARGUMENT_0: u32 = 16;
+const ARGUMENT_1: u32 = 24;
+
+/// The filter.
+pub fn program() -> Vec<sock_filter> {
+    let mut program = vec![
+        // Another architecture's numbers (32-bit programs) mean other calls.
+        load(ARCHITECTURE),
+        skip_if(BPF_JEQ, AUDIT_ARCH, 1),
+        answer(SECCOMP_RET_KILL_PROCESS),
+        load(NUMBER),
+        // x32: 64-bit calls under numbers of their own.
+        skip_unless(BPF_JGE, 0x4000_0000, 1),
+        answer(SECCOMP_RET_ERRNO | ENOSYS as u32),
+    ];
+    let mut when = |calls: &[c_long], verdict: u32| {
+        for &call in calls {
+            program.extend([skip_unless(BPF_JEQ, call as u32, 1), answer(verdict)]);
+        }
+    };
+    when(REFUSED, SECCOMP_RET_ERRNO | EPERM as u32);
+    when(UNKNOWN, SECCOMP_RET_ERRNO | ENOSYS as u32);
+    when(WATCHED, SECCOMP_RET_USER_NOTIF);
+    program.extend([
+        skip_unless(BPF_JEQ, libc::SYS_clone as u32, 4),
+        load(ARGUMENT_0),
+        skip_unless(BPF_JSET, NAMESPACE_FLAGS, 1),
+        answer(SECCOMP_RET_USER_NOTIF),
+        answer(SECCOMP_RET_ALLOW),
+    ]);
+    program.extend([skip_unless(BPF_JEQ, libc::SYS_ioctl as u32, 1 + 2 * REFUSED_IOCTLS.len() as u8), load(ARGUMENT_1)]);
+    for request in REFUSED_IOCTLS {
+        program.extend([skip_unless(BPF_JEQ, request, 1), answer(SECCOMP_RET_ERRNO | EPERM as u32)]);
+    }
+    program.push(answer(SECCOMP_RET_ALLOW));
+    program
+}
+
+fn load(offset: u32) -> sock_filter {
+    sock_filter { code: (BPF_LD | BPF_W | BPF_ABS) as u16, jt: 0, jf: 0, k: offset }
+}
+
+fn skip_if(test: u32, value: u32, instructions: u8) -> sock_filter {
+    sock_filter { code: (BPF_JMP | test | BPF_K) as u16, jt: instructions, jf: 0, k: value }
+}
+
+fn skip_unless(test: u32, value: u32, instructions: u8) -> sock_filter {
+    sock_filter { code: (BPF_JMP | test | BPF_K) as u16, jt: 0, jf: instructions, k: value }
+}
+
+fn answer(verdict: u32) -> sock_filter {
+    sock_filter { code: (BPF_RET | BPF_K) as u16, jt: 0, jf: 0, k: verdict }
+}

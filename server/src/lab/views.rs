@@ -1,0 +1,223 @@
+//! Live mount tables: one view per pair of mount namespace and root directory among the sandbox's processes. The kernel
+//! tells of each change of a table (poll(2) with POLLPRI on mountinfo) and of each process's end (a pidfd).
+
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::fs;
+use std::io::{self, Read, Seek, SeekFrom};
+use std::os::fd::OwnedFd;
+use std::os::unix::fs::MetadataExt;
+use std::rc::Rc;
+
+use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags, EpollTimeout};
+use nix::unistd::Pid;
+
+use shared::mount::{Mount, parse_table};
+use shared::protocol::{Process, View, ViewId};
+
+use crate::sys;
+
+/// What makes two processes see the same table: the namespace, and the root directory below which rows are shown.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+struct Key {
+    mount_namespace: u64,
+    root: (u64, u64),
+}
+
+/// A view that at least one process has.
+pub struct LiveView {
+    /// As pages are told.
+    pub view: View,
+    /// Its rows now. Replaced, never changed, so that a page's session can keep what it has sent.
+    pub rows: Rc<Vec<Mount>>,
+    /// mountinfo of one of its processes. The kernel fixes namespace and root at open, so it serves after that process
+    /// has gone; and it keeps the namespace alive, so it must go with the view.
+    mountinfo: fs::File,
+}
+
+/// All views of a sandbox.
+pub struct Views {
+    init: Pid,
+    events: Epoll,
+    views: HashMap<Key, LiveView>,
+    /// Each known process with the descriptor that tells of its end.
+    processes: HashMap<Pid, OwnedFd>,
+    ordinals: HashMap<u64, u32>,
+    next_view: u32,
+}
+
+/// More processes than this are not looked at: a fork bomb must not make the tables slow.
+const MOST_PROCESSES: usize = 1024;
+
+/// Event data: the view's number, or a process's with this bit.
+const PROCESS: u64 = 1 << 63;
+
+impl Views {
+    /// No views yet, of the sandbox with this PID 1 (as numbered outside).
+    pub fn new(init: Pid) -> io::Result<Views> {
+        Ok(Views {
+            init,
+            events: Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC)?,
+            views: HashMap::new(),
+            processes: HashMap::new(),
+            ordinals: HashMap::new(),
+            next_view: 0,
+        })
+    }
+
+    /// Readable when a table changed or a process ended: then call [`Views::take_events`].
+    pub fn events(&self) -> io::Result<OwnedFd> {
+        self.events.0.try_clone()
+    }
+
+    /// The views, in the order of appearance.
+    pub fn list(&self) -> Vec<&LiveView> {
+        let mut list: Vec<&LiveView> = self.views.values().collect();
+        list.sort_by_key(|live| live.view.id);
+        list
+    }
+
+    /// The view of a process, as numbered outside.
+    pub fn view_of(&self, process: Pid) -> Option<ViewId> {
+        let (key, _) = identify(process).ok()?;
+        self.views.get(&key).map(|live| live.view.id)
+    }
+
+    /// Reads what has changed. True where a process ended, and [`Views::scan`] is due.
+    pub fn take_events(&mut self) -> io::Result<bool> {
+        let mut ended = false;
+        let mut events = [EpollEvent::empty(); 64];
+        loop {
+            let count = self.events.wait(&mut events, EpollTimeout::ZERO)?;
+            for event in &events[..count] {
+                if event.data() & PROCESS != 0 {
+                    let pid = Pid::from_raw((event.data() & !PROCESS) as i32);
+                    if let Some(pidfd) = self.processes.remove(&pid) {
+                        let _ = self.events.delete(pidfd);
+                    }
+                    ended = true;
+                } else if let Some(live) = self.views.values_mut().find(|live| u64::from(live.view.id.0) == event.data())
+                {
+                    live.read_rows()?;
+                }
+            }
+            if count < events.len() {
+                return Ok(ended);
+            }
+        }
+    }
+
+    /// Looks at all processes again: finds new views, and drops those that no process has any more.
+    pub fn scan(&mut self) -> io::Result<()> {
+        let mut members: BTreeMap<Pid, (Key, String)> = BTreeMap::new();
+        let mut found: HashMap<Key, Vec<Process>> = HashMap::new();
+        for pid in process_tree(self.init) {
+            // One that just ended is no process any more.
+            let (Ok((key, root)), Ok(process)) = (identify(pid), describe(pid)) else { continue };
+            found.entry(key.clone()).or_default().push(process);
+            members.insert(pid, (key, root));
+        }
+        self.watch_processes(members.keys().copied())?;
+        self.views.retain(|key, _| found.contains_key(key));
+        for (pid, (key, root)) in members {
+            if !self.views.contains_key(&key) {
+                match self.open_view(pid, &key, root) {
+                    Ok(live) => drop(self.views.insert(key, live)),
+                    // Ended in between; its pidfd will ask for another scan.
+                    Err(error) if is_gone(&error) => {}
+                    Err(error) => return Err(error),
+                }
+            }
+        }
+        for (key, live) in &mut self.views {
+            live.view.processes = found.remove(key).unwrap_or_default();
+        }
+        Ok(())
+    }
+
+    fn open_view(&mut self, pid: Pid, key: &Key, root: String) -> io::Result<LiveView> {
+        let mountinfo = fs::File::open(format!("/proc/{pid}/mountinfo"))?;
+        // Between a look at the process and this open it may have moved on; the next event will find it again.
+        if identify(pid)?.0 != *key {
+            return Err(io::ErrorKind::NotFound.into());
+        }
+        let next_ordinal = self.ordinals.len() as u32;
+        let ordinal = *self.ordinals.entry(key.mount_namespace).or_insert(next_ordinal);
+        let id = ViewId(self.next_view);
+        self.next_view += 1;
+        let view = View { id, mount_namespace: key.mount_namespace, ordinal, root, processes: Vec::new() };
+        self.events.add(&mountinfo, EpollEvent::new(EpollFlags::EPOLLPRI, u64::from(id.0)))?;
+        let mut live = LiveView { view, rows: Rc::default(), mountinfo };
+        live.read_rows()?;
+        Ok(live)
+    }
+
+    fn watch_processes(&mut self, pids: impl Iterator<Item = Pid>) -> io::Result<()> {
+        let present: HashSet<Pid> = pids.collect();
+        self.processes.retain(|pid, _| present.contains(pid));
+        for pid in present {
+            if let std::collections::hash_map::Entry::Vacant(place) = self.processes.entry(pid) {
+                let pidfd = match sys::pidfd(pid) {
+                    Ok(pidfd) => pidfd,
+                    Err(error) if is_gone(&error) => continue,
+                    Err(error) => return Err(error),
+                };
+                self.events.add(&pidfd, EpollEvent::new(EpollFlags::EPOLLIN, PROCESS | pid.as_raw() as u64))?;
+                place.insert(pidfd);
+            }
+        }
+        Ok(())
+    }
+}
+
+impl LiveView {
+    fn read_rows(&mut self) -> io::Result<()> {
+        let mut text = Vec::new();
+        self.mountinfo.seek(SeekFrom::Start(0))?;
+        self.mountinfo.read_to_end(&mut text)?;
+        let rows = parse_table(&text);
+        if rows != *self.rows {
+            self.rows = Rc::new(rows);
+        }
+        Ok(())
+    }
+}
+
+/// PID 1 and all its descendants. Orphans become children of PID 1, so the tree holds every process of the sandbox.
+fn process_tree(init: Pid) -> Vec<Pid> {
+    let mut tree = vec![init];
+    let mut next = 0;
+    while next < tree.len() && tree.len() < MOST_PROCESSES {
+        let pid = tree[next];
+        next += 1;
+        // Each thread has the children that it forked.
+        let Ok(threads) = fs::read_dir(format!("/proc/{pid}/task")) else { continue };
+        for thread in threads.flatten() {
+            let children = fs::read_to_string(thread.path().join("children")).unwrap_or_default();
+            tree.extend(children.split_whitespace().filter_map(|pid| pid.parse().ok()).map(Pid::from_raw));
+        }
+    }
+    tree
+}
+
+/// What makes a process's view, and the path of its root directory.
+fn identify(pid: Pid) -> io::Result<(Key, String)> {
+    let root = format!("/proc/{pid}/root");
+    // The inode of the link's target is the namespace's number, as in `mnt:[4026531841]`.
+    let mount_namespace = fs::metadata(format!("/proc/{pid}/ns/mnt"))?.ino();
+    let directory = fs::metadata(&root)?;
+    let path = fs::read_link(&root)?.to_string_lossy().into_owned();
+    Ok((Key { mount_namespace, root: (directory.dev(), directory.ino()) }, path))
+}
+
+fn describe(pid: Pid) -> io::Result<Process> {
+    let status = fs::read_to_string(format!("/proc/{pid}/status"))?;
+    let field = |name: &str| status.lines().find_map(|line| line.strip_prefix(name)).map(str::trim);
+    // One number per nested PID namespace, outermost first; the second is the sandbox's.
+    let inside = field("NSpid:").and_then(|numbers| numbers.split_whitespace().nth(1)).and_then(|n| n.parse().ok());
+    let program = field("Name:").unwrap_or_default().to_owned();
+    Ok(Process { pid: inside.ok_or(io::ErrorKind::NotFound)?, program })
+}
+
+fn is_gone(error: &io::Error) -> bool {
+    matches!(error.raw_os_error(), Some(libc::ESRCH | libc::ENOENT)) || error.kind() == io::ErrorKind::NotFound
+}

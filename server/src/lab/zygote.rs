@@ -1,0 +1,108 @@
+//! The zygote: root of the learner's user namespace and of nothing else. It makes the sandbox's PID 1, and makes it
+//! again after a reset, without any privilege on the host. It exits when the lab process is gone.
+
+use std::fs::OpenOptions;
+use std::io;
+use std::os::fd::{AsRawFd, OwnedFd};
+use std::process::exit;
+
+use nix::mount::{MsFlags, mount};
+use nix::sched::{CloneFlags, unshare};
+use nix::sys::wait::{WaitPidFlag, waitpid};
+use nix::unistd::{Gid, Uid, setgroups, setresgid, setresuid};
+use serde::{Deserialize, Serialize};
+
+use super::channel::Channel;
+use super::init;
+use super::sandbox::{Settings, Step, StepError};
+use super::uid_range::UidRange;
+use crate::sys::{self, Fork};
+
+/// From the lab process to the zygote. Each is answered with one [`FromZygote`].
+#[derive(Debug, Serialize, Deserialize)]
+pub enum ToZygote {
+    /// The id maps are written: become uid 0 of the user namespace.
+    BecomeRoot,
+    /// All mounts from outside are in place: make a mount namespace that locks them.
+    LockMounts,
+    /// Make a sandbox; the descriptor that comes along is its PID 1's end of a channel.
+    Start,
+}
+
+/// From the zygote to the lab process.
+#[derive(Debug, Serialize, Deserialize)]
+pub enum FromZygote {
+    /// Done as asked.
+    Done,
+    /// PID 1 of the sandbox has started.
+    Started {
+        /// Its number in the zygote's PID namespace, which is the lab's too.
+        pid: i32,
+    },
+    /// It could not be done.
+    Failed {
+        /// Why.
+        message: String,
+    },
+}
+
+/// The life of the zygote, from the fork on.
+pub fn main(channel: Channel, settings: &Settings, ids: &UidRange) -> ! {
+    if keep_only(&channel, ids).is_err() {
+        exit(1);
+    }
+    loop {
+        let (request, mut descriptors) = match channel.receive::<ToZygote>() {
+            Ok(received) => received,
+            Err(_lab_is_gone) => exit(0),
+        };
+        // Former sandboxes' remains.
+        while waitpid(None, Some(WaitPidFlag::WNOHANG)).is_ok_and(|status| status.pid().is_some()) {}
+        let answer = match request {
+            ToZygote::BecomeRoot => become_root().map(|()| FromZygote::Done),
+            ToZygote::LockMounts => lock_mounts().map(|()| FromZygote::Done),
+            ToZygote::Start => start(descriptors.pop(), settings),
+        };
+        let answer = answer.unwrap_or_else(|error| FromZygote::Failed { message: error.to_string() });
+        if channel.send(&answer, &[]).is_err() {
+            exit(0);
+        }
+    }
+}
+
+/// A fork inherits every descriptor; what the learner's side can reach must hold none of the lab's or the server's.
+/// The lock on the uid range stays: the range is taken as long as any process of the lab lives.
+fn keep_only(channel: &Channel, ids: &UidRange) -> io::Result<()> {
+    for standard in 0..=2 {
+        let null = OpenOptions::new().read(true).write(true).open("/dev/null")?;
+        sys::place(null.into(), standard)?;
+    }
+    sys::close_all_but(&mut [0, 1, 2, channel.as_raw_fd(), ids.lock.as_raw_fd()])
+}
+
+fn become_root() -> Result<(), StepError> {
+    let (user, group) = (Uid::from_raw(0), Gid::from_raw(0));
+    setgroups(&[]).step("leave all supplementary groups")?;
+    setresgid(group, group, group).step("become group 0 of the user namespace")?;
+    setresuid(user, user, user).step("become uid 0 of the user namespace")
+}
+
+fn lock_mounts() -> Result<(), StepError> {
+    unshare(CloneFlags::CLONE_NEWNS).step("make the zygote's mount namespace")?;
+    mount(None::<&str>, "/", None::<&str>, MsFlags::MS_REC | MsFlags::MS_PRIVATE, None::<&str>)
+        .step("make the zygote's mounts private")
+}
+
+fn start(channel: Option<OwnedFd>, settings: &Settings) -> Result<FromZygote, StepError> {
+    let channel = channel.ok_or(io::ErrorKind::InvalidInput).step("start a sandbox without a channel")?;
+    let namespaces = CloneFlags::CLONE_NEWNS
+        | CloneFlags::CLONE_NEWPID
+        | CloneFlags::CLONE_NEWNET
+        | CloneFlags::CLONE_NEWUTS
+        | CloneFlags::CLONE_NEWIPC
+        | CloneFlags::CLONE_NEWCGROUP;
+    match sys::fork_into(namespaces).step("make the sandbox's namespaces")? {
+        Fork::Parent(pid) => Ok(FromZygote::Started { pid: pid.as_raw() }),
+        Fork::Child => init::build(Channel::from(channel), settings),
+    }
+}

@@ -1,0 +1,328 @@
+//! The system calls that neither std nor nix offers safely, each as one small safe function. All `unsafe` of the
+//! server lives here (and, for the taught code, in `runtime/process.rs`); no policy does.
+
+use std::ffi::CStr;
+use std::io;
+use std::os::fd::{AsFd, AsRawFd, FromRawFd, OwnedFd, RawFd};
+use std::path::Path;
+
+use nix::errno::Errno;
+use nix::sched::CloneFlags;
+use nix::sys::socket::{ControlMessageOwned, MsgFlags};
+use nix::unistd::Pid;
+use nix::{NixPath, cmsg_space};
+use tokio::io::unix::AsyncFd;
+
+/// Which side of a fork this is.
+pub enum Fork {
+    /// The caller; with the child's process number.
+    Parent(Pid),
+    /// The new process.
+    Child,
+}
+
+/// fork(2), with new namespaces for the child: clone(2) without a new stack.
+///
+/// Errors with EBUSY in a process of several threads, whose locks the child could never open.
+pub fn fork_into(namespaces: CloneFlags) -> io::Result<Fork> {
+    if std::fs::read_dir("/proc/self/task")?.count() != 1 {
+        return Err(Errno::EBUSY.into());
+    }
+    let flags = namespaces.bits() as libc::c_long | libc::c_long::from(libc::SIGCHLD);
+    // SAFETY: without CLONE_VM the child gets a copy of the address space and goes on from here, on a copy of this
+    // stack; the check above has shown that no other thread holds a lock that the copy would find closed.
+    match Errno::result(unsafe { libc::syscall(libc::SYS_clone, flags, 0, 0, 0, 0) })? {
+        0 => Ok(Fork::Child),
+        pid => Ok(Fork::Parent(Pid::from_raw(pid as i32))),
+    }
+}
+
+/// Sets every signal to its default action and unblocks all. A server started by `&` in a script has SIGINT ignored,
+/// and exec hands that on: a learner's Ctrl-C would be dead.
+pub fn default_signals() {
+    for signal in nix::sys::signal::Signal::iterator() {
+        // SAFETY: SIG_DFL is no handler, so no code of ours can run in a signal's context. SIGKILL and SIGSTOP
+        // answer EINVAL, which is what they do by default anyway.
+        unsafe { libc::signal(signal as libc::c_int, libc::SIG_DFL) };
+    }
+    // Cannot fail: the set is valid and the operation known (sigprocmask(2) lists no other error).
+    let _ = nix::sys::signal::SigSet::empty().thread_set_mask();
+}
+
+/// Closes every descriptor except these (close_range(2), Linux 5.9). For fresh forks, which inherit all of them.
+pub fn close_all_but(keep: &mut [RawFd]) -> io::Result<()> {
+    keep.sort_unstable();
+    let mut first: libc::c_uint = 0;
+    for end in keep.iter().map(|&fd| fd as libc::c_uint).chain([libc::c_uint::MAX]) {
+        if first < end {
+            // SAFETY: only called in a fresh fork that never returns to the code which owns these descriptors.
+            Errno::result(unsafe { libc::syscall(libc::SYS_close_range, first, end - 1, 0) })?;
+        }
+        first = end.saturating_add(1);
+    }
+    Ok(())
+}
+
+/// Makes `fd` the descriptor number `number`, which stays open over exec; closes what was there.
+pub fn place(fd: OwnedFd, number: RawFd) -> io::Result<()> {
+    if fd.as_raw_fd() == number {
+        let flags = nix::fcntl::FdFlag::empty();
+        nix::fcntl::fcntl(&fd, nix::fcntl::FcntlArg::F_SETFD(flags))?;
+        std::mem::forget(fd);
+        return Ok(());
+    }
+    // SAFETY: dup2(2) takes any two numbers; whoever owned `number` before must not use it again, which holds in the
+    // fresh forks and programs that call this to lay out their descriptors.
+    Errno::result(unsafe { libc::dup2(fd.as_raw_fd(), number) })?;
+    Ok(())
+}
+
+/// Takes over a descriptor that this program was started with. Errors with EBADF where it was not.
+pub fn inherited(number: RawFd) -> io::Result<OwnedFd> {
+    // SAFETY: F_GETFD only asks.
+    Errno::result(unsafe { libc::fcntl(number, libc::F_GETFD) })?;
+    // SAFETY: it is open, as just seen, and by the caller's word nothing in this program owns it yet.
+    let fd = unsafe { OwnedFd::from_raw_fd(number) };
+    nix::fcntl::fcntl(&fd, nix::fcntl::FcntlArg::F_SETFD(nix::fcntl::FdFlag::FD_CLOEXEC))?;
+    Ok(fd)
+}
+
+/// Watches a descriptor with the running tokio runtime. The descriptor should be non-blocking.
+pub fn watch(fd: OwnedFd) -> io::Result<AsyncFd<OwnedFd>> {
+    // SAFETY: an OwnedFd stays open, and the same, until it is dropped; the AsyncFd takes it over.
+    Ok(unsafe { AsyncFd::register(fd) }?)
+}
+
+/// Receives one message and the descriptors that came with it (at most four; they close on exec).
+/// 0 bytes means that the other end is closed.
+pub fn receive(socket: impl AsFd, buffer: &mut [u8]) -> io::Result<(usize, Vec<OwnedFd>)> {
+    let mut space = cmsg_space!([RawFd; 4]);
+    let mut parts = [io::IoSliceMut::new(buffer)];
+    let flags = MsgFlags::MSG_CMSG_CLOEXEC;
+    let message =
+        nix::sys::socket::recvmsg::<()>(socket.as_fd().as_raw_fd(), &mut parts, Some(&mut space), flags)?;
+    let mut descriptors = Vec::new();
+    for control in message.cmsgs()? {
+        if let ControlMessageOwned::ScmRights(numbers) = control {
+            // SAFETY: the kernel has just made these descriptors for this process; nothing else knows them.
+            descriptors.extend(numbers.into_iter().map(|number| unsafe { OwnedFd::from_raw_fd(number) }));
+        }
+    }
+    Ok((message.bytes, descriptors))
+}
+
+/// A descriptor that stands for a process and becomes readable when it ends (pidfd_open(2), Linux 5.3).
+pub fn pidfd(pid: Pid) -> io::Result<OwnedFd> {
+    // SAFETY: takes two integers; the result is a new descriptor or -1.
+    let fd = Errno::result(unsafe { libc::syscall(libc::SYS_pidfd_open, pid.as_raw(), 0) })?;
+    // SAFETY: new, and known to nobody else.
+    Ok(unsafe { OwnedFd::from_raw_fd(fd as RawFd) })
+}
+
+/// Attributes of a mount for [`set_mount_attributes`], as in mount_setattr(2).
+pub mod mount_attribute {
+    pub use libc::{MOUNT_ATTR_IDMAP as IDMAP, MOUNT_ATTR_NODEV as NODEV};
+    pub use libc::{MOUNT_ATTR_NOSUID as NOSUID, MOUNT_ATTR_RDONLY as RDONLY};
+}
+
+/// A detached copy of the mount at `path`, as bind mounting makes it (open_tree(2), Linux 5.2).
+pub fn clone_mount(path: &Path) -> io::Result<OwnedFd> {
+    let flags = libc::OPEN_TREE_CLONE | libc::OPEN_TREE_CLOEXEC;
+    // SAFETY: the path is a NUL-terminated string that lives through the call.
+    let fd = path.with_nix_path(|path| unsafe {
+        libc::syscall(libc::SYS_open_tree, libc::AT_FDCWD, path.as_ptr(), flags)
+    })?;
+    // SAFETY: a new descriptor, known to nobody else.
+    Ok(unsafe { OwnedFd::from_raw_fd(Errno::result(fd)? as RawFd) })
+}
+
+/// Sets attributes on a detached mount (mount_setattr(2), Linux 5.12). With `IDMAP`, `user_namespace` gives the mapping.
+pub fn set_mount_attributes(mount: &OwnedFd, attributes: u64, user_namespace: Option<&OwnedFd>) -> io::Result<()> {
+    let attr = libc::mount_attr {
+        attr_set: attributes,
+        attr_clr: 0,
+        propagation: 0,
+        userns_fd: user_namespace.map_or(0, |fd| fd.as_raw_fd() as u64),
+    };
+    // SAFETY: the path is the empty string (the descriptor itself is meant), and the structure's size is told.
+    Errno::result(unsafe {
+        libc::syscall(
+            libc::SYS_mount_setattr,
+            mount.as_raw_fd(),
+            c"".as_ptr(),
+            libc::AT_EMPTY_PATH,
+            &raw const attr,
+            size_of::<libc::mount_attr>(),
+        )
+    })?;
+    Ok(())
+}
+
+/// Puts a detached mount in its place (move_mount(2), Linux 5.2).
+pub fn attach_mount(mount: &OwnedFd, target: &Path) -> io::Result<()> {
+    const MOVE_MOUNT_F_EMPTY_PATH: libc::c_uint = 4;
+    // SAFETY: both strings are NUL-terminated and live through the call.
+    let result = target.with_nix_path(|target| unsafe {
+        libc::syscall(
+            libc::SYS_move_mount,
+            mount.as_raw_fd(),
+            c"".as_ptr(),
+            libc::AT_FDCWD,
+            target.as_ptr(),
+            MOVE_MOUNT_F_EMPTY_PATH,
+        )
+    })?;
+    Errno::result(result)?;
+    Ok(())
+}
+
+#[repr(C)]
+struct CapabilityHeader {
+    version: u32,
+    pid: libc::c_int,
+}
+
+#[repr(C)]
+#[derive(Clone, Copy, Default)]
+struct CapabilitySets {
+    effective: u32,
+    permitted: u32,
+    inheritable: u32,
+}
+
+/// `_LINUX_CAPABILITY_VERSION_3` of capget(2): 64-bit sets, in two halves.
+const CAPABILITY_VERSION: u32 = 0x2008_0522;
+
+/// Makes every permitted capability effective again, as after a change of the effective user.
+pub fn raise_capabilities() -> io::Result<()> {
+    let mut header = CapabilityHeader { version: CAPABILITY_VERSION, pid: 0 };
+    let mut sets = [CapabilitySets::default(); 2];
+    // SAFETY: version 3 reads the header and writes exactly two sets.
+    Errno::result(unsafe { libc::syscall(libc::SYS_capget, &raw mut header, sets.as_mut_ptr()) })?;
+    for half in &mut sets {
+        half.effective = half.permitted;
+    }
+    // SAFETY: as above; only read.
+    Errno::result(unsafe { libc::syscall(libc::SYS_capset, &raw mut header, sets.as_ptr()) })?;
+    Ok(())
+}
+
+/// Empties the effective, permitted and inheritable sets of this thread.
+pub fn drop_capabilities() -> io::Result<()> {
+    let mut header = CapabilityHeader { version: CAPABILITY_VERSION, pid: 0 };
+    let sets = [CapabilitySets::default(); 2];
+    // SAFETY: version 3 reads the header and exactly two sets.
+    Errno::result(unsafe { libc::syscall(libc::SYS_capset, &raw mut header, sets.as_ptr()) })?;
+    Ok(())
+}
+
+/// Empties the bounding set, so that no program executed later can gain a capability (capabilities(7)).
+pub fn drop_bounding_set() -> io::Result<()> {
+    for capability in 0..=63 {
+        // SAFETY: takes integers only.
+        match Errno::result(unsafe { libc::prctl(libc::PR_CAPBSET_DROP, capability, 0, 0, 0) }) {
+            // A number that this kernel does not know: the last one was before it.
+            Err(Errno::EINVAL) => break,
+            other => other?,
+        };
+    }
+    Ok(())
+}
+
+/// Sets the loopback interface of the current network namespace up (netdevice(7)).
+pub fn loopback_up() -> io::Result<()> {
+    let socket = std::net::UdpSocket::bind("0.0.0.0:0")?;
+    // SAFETY: an all-zero ifreq is a valid one: an empty name and no flags.
+    let mut request: libc::ifreq = unsafe { std::mem::zeroed() };
+    request.ifr_name[0] = b'l' as libc::c_char;
+    request.ifr_name[1] = b'o' as libc::c_char;
+    // SAFETY: both calls get a live socket and a whole ifreq, whose flags member the first one fills.
+    unsafe {
+        Errno::result(libc::ioctl(socket.as_raw_fd(), libc::SIOCGIFFLAGS as libc::Ioctl, &raw mut request))?;
+        request.ifr_ifru.ifru_flags |= libc::IFF_UP as libc::c_short;
+        Errno::result(libc::ioctl(socket.as_raw_fd(), libc::SIOCSIFFLAGS as libc::Ioctl, &raw mut request))?;
+    }
+    Ok(())
+}
+
+/// Tells a pseudoterminal its size; its foreground process group gets SIGWINCH (ioctl_tty(2)).
+pub fn set_window_size(terminal: impl AsFd, columns: u16, rows: u16) -> io::Result<()> {
+    let size = libc::winsize { ws_row: rows, ws_col: columns, ws_xpixel: 0, ws_ypixel: 0 };
+    // SAFETY: TIOCSWINSZ reads one winsize.
+    Errno::result(unsafe { libc::ioctl(terminal.as_fd().as_raw_fd(), libc::TIOCSWINSZ, &raw const size) })?;
+    Ok(())
+}
+
+/// Installs a seccomp filter for this thread and everything it will start; returns the descriptor on which the calls
+/// that the filter answers with `SECCOMP_RET_USER_NOTIF` arrive. Needs CAP_SYS_ADMIN in the user namespace.
+///
+/// `WAIT_KILLABLE_RECV` (Linux 5.19): once a call was received, only a deadly signal takes it back, so that the
+/// supervisor's CONTINUE and a signal handler cannot make a call happen twice.
+pub fn install_filter(program: &[libc::sock_filter]) -> io::Result<OwnedFd> {
+    let program = libc::sock_fprog { len: program.len() as u16, filter: program.as_ptr().cast_mut() };
+    let flags = libc::SECCOMP_FILTER_FLAG_NEW_LISTENER | libc::SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV;
+    // SAFETY: the kernel copies the program, whose length is told; a bad one is refused with EINVAL.
+    let fd = Errno::result(unsafe {
+        libc::syscall(libc::SYS_seccomp, libc::SECCOMP_SET_MODE_FILTER, flags, &raw const program)
+    })?;
+    // SAFETY: a new descriptor, known to nobody else.
+    Ok(unsafe { OwnedFd::from_raw_fd(fd as RawFd) })
+}
+
+/// A system call that waits for the supervisor's answer.
+#[derive(Clone, Copy, Debug)]
+pub struct Notification {
+    /// Names the waiting call on its descriptor.
+    pub id: u64,
+    /// The thread, as numbered in the receiver's PID namespace.
+    pub thread: Pid,
+    /// The call's number on this architecture.
+    pub number: libc::c_long,
+    /// Its six arguments, as in the registers.
+    pub arguments: [u64; 6],
+}
+
+/// Takes the next waiting call. Errors with ENOENT where its thread was killed meanwhile; blocks where none waits.
+pub fn receive_notification(listener: impl AsFd) -> io::Result<Notification> {
+    // SAFETY: an all-zero seccomp_notif is valid, and the kernel demands it zeroed.
+    let mut notification: libc::seccomp_notif = unsafe { std::mem::zeroed() };
+    // SAFETY: the ioctl writes one seccomp_notif, whose size is part of its number.
+    Errno::result(unsafe {
+        libc::ioctl(listener.as_fd().as_raw_fd(), libc::SECCOMP_IOCTL_NOTIF_RECV, &raw mut notification)
+    })?;
+    Ok(Notification {
+        id: notification.id,
+        thread: Pid::from_raw(notification.pid as i32),
+        number: libc::c_long::from(notification.data.nr),
+        arguments: notification.data.args,
+    })
+}
+
+/// Lets a waiting call happen as it was made. Errors with ENOENT where its thread was killed meanwhile.
+pub fn continue_call(listener: impl AsFd, id: u64) -> io::Result<()> {
+    let mut response =
+        libc::seccomp_notif_resp { id, val: 0, error: 0, flags: libc::SECCOMP_USER_NOTIF_FLAG_CONTINUE as u32 };
+    // SAFETY: the ioctl reads one seccomp_notif_resp, whose size is part of its number.
+    Errno::result(unsafe {
+        libc::ioctl(listener.as_fd().as_raw_fd(), libc::SECCOMP_IOCTL_NOTIF_SEND, &raw mut response)
+    })?;
+    Ok(())
+}
+
+/// The result of the system call after which a traced thread has just stopped: a value, or an errno.
+pub fn result_of_call(thread: Pid) -> nix::Result<i64> {
+    let registers = nix::sys::ptrace::getregs(thread)?;
+    #[cfg(target_arch = "x86_64")]
+    let value = registers.rax as i64;
+    #[cfg(target_arch = "aarch64")]
+    let value = registers.regs[0] as i64;
+    if (-4095..0).contains(&value) { Err(Errno::from_raw(-value as i32)) } else { Ok(value) }
+}
+
+/// execve(2) with arguments that are known when this is compiled. Returns only the error.
+pub fn exec(program: &CStr, arguments: &[&CStr]) -> io::Error {
+    match nix::unistd::execve(program, arguments, &[] as &[&CStr]) {
+        Ok(never) => match never {},
+        Err(error) => error.into(),
+    }
+}
