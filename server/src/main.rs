@@ -71,6 +71,7 @@ struct Serve {
 
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
+    tracing_subscriber::fmt().with_target(false).with_writer(std::io::stderr).without_time().init();
     let result = match arguments.verb {
         Verb::Serve(options) => serve(options),
         Verb::Lab => lab::process::main().map_err(Into::into),
@@ -87,7 +88,6 @@ fn main() -> ExitCode {
 
 #[tokio::main]
 async fn serve(options: Serve) -> Result<()> {
-    tracing_subscriber::fmt().with_target(false).with_writer(std::io::stderr).init();
     anyhow::ensure!(
         nix::unistd::geteuid().is_root(),
         "newroot serve needs root: it makes namespaces, mounts and cgroups for the labs; run it with sudo"

@@ -11,6 +11,7 @@ use nix::sched::CloneFlags;
 use nix::sys::socket::{ControlMessageOwned, MsgFlags};
 use nix::unistd::Pid;
 use nix::{NixPath, cmsg_space};
+use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 
 /// Which side of a fork this is.
@@ -49,13 +50,15 @@ pub fn default_signals() {
     let _ = nix::sys::signal::SigSet::empty().thread_set_mask();
 }
 
-/// Closes every descriptor except these (close_range(2), Linux 5.9). For fresh forks, which inherit all of them.
+/// Closes every descriptor except these (close_range(2), Linux 5.9). For fresh forks, which
+/// inherit all of them, and fresh programs.
 pub fn close_all_but(keep: &mut [RawFd]) -> io::Result<()> {
     keep.sort_unstable();
     let mut first: libc::c_uint = 0;
     for end in keep.iter().map(|&fd| fd as libc::c_uint).chain([libc::c_uint::MAX]) {
         if first < end {
-            // SAFETY: only called in a fresh fork that never returns to the code which owns these descriptors.
+            // SAFETY: only called in a fresh program that owns no descriptor yet, or in a fresh fork that never returns
+            // to the code which owns these.
             Errno::result(unsafe { libc::syscall(libc::SYS_close_range, first, end - 1, 0) })?;
         }
         first = end.saturating_add(1);
@@ -91,6 +94,12 @@ pub fn inherited(number: RawFd) -> io::Result<OwnedFd> {
 pub fn watch(fd: OwnedFd) -> io::Result<AsyncFd<OwnedFd>> {
     // SAFETY: an OwnedFd stays open, and the same, until it is dropped; the AsyncFd takes it over.
     Ok(unsafe { AsyncFd::register(fd) }?)
+}
+
+/// Watches a descriptor for exceptional conditions, as POLLPRI in poll(2).
+pub fn watch_priority(fd: OwnedFd) -> io::Result<AsyncFd<OwnedFd>> {
+    // SAFETY: as in `watch`.
+    Ok(unsafe { AsyncFd::register_with_interest(fd, Interest::PRIORITY) }?)
 }
 
 /// Receives one message and the descriptors that came with it (at most four; they close on exec).

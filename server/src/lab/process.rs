@@ -37,11 +37,10 @@ use crate::sys;
 /// The line on standard output that says that the lab is ready to be asked.
 pub const READY: &str = "ready";
 
-/// The names of the terminals that a lab begins with; lessons send commands to them.
-const TERMINALS: [&str; 2] = ["host", "container"];
-
 /// After a look at all processes, changes are collected for this long before the next.
 const SCAN_PAUSE: Duration = Duration::from_millis(5);
+/// How long after an event a second look follows.
+const SCAN_AGAIN: Duration = Duration::from_millis(100);
 /// The net under the events: a look at all processes without any reason.
 const SCAN_EACH: Duration = Duration::from_secs(10);
 /// How long pages have to take their leave when the lab ends.
@@ -68,6 +67,7 @@ pub struct Config {
 pub fn main() -> Result<(), StepError> {
     // Before anything else is opened or started, while this process is as the server made it.
     sys::default_signals();
+    sys::close_all_but(&mut [0, 1, 2]).step("close what the server was started with")?;
     let config: Config = serde_json::from_reader(io::stdin().lock()).step("read the lab's configuration")?;
     let (listener, zygote, sandbox, user) = build(&config)?;
     privileges::drop_all(user)?;
@@ -78,7 +78,8 @@ pub fn main() -> Result<(), StepError> {
     tasks.block_on(&runtime, async {
         let lab = Rc::new(Lab::new(&config, sandbox.pid, sandbox.init)?);
         spawn_local(lab.clone().follow_calls(sandbox.notifications));
-        spawn_local(lab.clone().watch_views());
+        spawn_local(lab.clone().hear_news());
+        spawn_local(lab.clone().scan_when_due());
         spawn_local(lab.clone().hear_init());
         spawn_local(lab.clone().wait_for_pages(config.idle));
         for terminal in &lab.terminals {
@@ -130,11 +131,11 @@ pub struct Lab {
 
 impl Lab {
     fn new(config: &Config, init: Pid, channel: super::channel::Channel) -> io::Result<Lab> {
-        let terminals = TERMINALS.iter().zip(0..).map(|(name, id)| Terminal::new(TerminalId(id), name)).collect();
+        let terminals = shared::lesson::TERMINALS.iter().zip(0..).map(|(name, id)| Terminal::new(TerminalId(id), name)).collect();
         Ok(Lab {
             hostname: config.hostname.clone(),
             terminals,
-            views: RefCell::new(Views::new(init)?),
+            views: RefCell::new(Views::new(init)),
             init: AsyncChannel::new(channel)?,
             pages: RefCell::default(),
             changes: watch::channel(0).0,
@@ -356,36 +357,38 @@ impl Lab {
         }
     }
 
-    /// Keeps the views true.
-    async fn watch_views(self: Rc<Self>) {
-        let events = self.views.borrow().events();
-        let Ok(events) = events.and_then(sys::watch) else { return self.end() };
+    /// Keeps the rows of the views true.
+    async fn hear_news(self: Rc<Self>) {
+        let news = self.views.borrow().news();
         loop {
-            let result = tokio::select! {
-                ready = events.readable() => match ready {
-                    Ok(mut ready) => {
-                        // First clear, then look: an event in between makes it ready again.
-                        ready.clear_ready();
-                        let ended = self.views.borrow_mut().take_events();
-                        ended.map(|ended| if ended { self.scan_due.notify_one() })
-                    }
-                    Err(error) => Err(error),
-                },
-                () = self.scan_due.notified() => self.scan().await,
-                () = sleep(SCAN_EACH) => self.scan().await,
-            };
-            if let Err(error) = result {
+            news.came().await;
+            if let Err(error) = self.take_news() {
                 tracing::warn!("the mount tables may be out of date: {error}");
             }
-            self.changed();
         }
     }
 
-    async fn scan(&self) -> io::Result<()> {
-        let result = self.views.borrow_mut().scan();
+    fn take_news(&self) -> io::Result<()> {
+        if self.views.borrow_mut().take_news()? {
+            self.scan_due.notify_one();
+        }
         self.changed();
-        sleep(SCAN_PAUSE).await;
-        result
+        Ok(())
+    }
+
+    /// Keeps the list of views true: looks at all processes when a call or an exit may have changed it.
+    async fn scan_when_due(self: Rc<Self>) {
+        let mut patience = SCAN_EACH;
+        loop {
+            let due = timeout(patience, self.scan_due.notified()).await.is_ok();
+            if let Err(error) = self.views.borrow_mut().scan() {
+                tracing::warn!("the mount tables may be out of date: {error}");
+            }
+            self.changed();
+            // A program may still rename itself (busybox's applets do) after the call that brought us here.
+            patience = if due { SCAN_AGAIN } else { SCAN_EACH };
+            sleep(SCAN_PAUSE).await;
+        }
     }
 
     /// Ends the lab when no page was there for long.

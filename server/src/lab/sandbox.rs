@@ -30,10 +30,10 @@ pub struct Settings {
 
 /// A step of the set-up that the kernel refused.
 #[derive(Debug, thiserror::Error)]
-#[error("cannot {step}: {source}")]
+#[error("cannot {step}: {cause}")]
 pub struct StepError {
     step: &'static str,
-    source: io::Error,
+    cause: io::Error,
 }
 
 /// Names the step that a call belongs to, for its error.
@@ -44,7 +44,7 @@ pub trait Step<T> {
 
 impl<T, E: Into<io::Error>> Step<T> for Result<T, E> {
     fn step(self, step: &'static str) -> Result<T, StepError> {
-        self.map_err(|source| StepError { step, source: source.into() })
+        self.map_err(|cause| StepError { step, cause: cause.into() })
     }
 }
 
@@ -72,12 +72,14 @@ pub const DEVICES: [&str; 6] = ["null", "zero", "full", "random", "urandom", "tt
 /// up in a mount namespace of its own whose root is a small tmpfs with nothing but what a sandbox is made of.
 /// `directory` is any directory; it is covered in that namespace only.
 pub fn prepare(settings: &Settings, ids: &UidRange, directory: &Path) -> Result<Zygote, StepError> {
+    // Taken first: /proc/self/exe leads to a mount of the namespace we are in, and a copy can only be made there.
+    let binary = sys::clone_mount(Path::new("/proc/self/exe")).step("take a copy of the newroot binary's mount")?;
     // A mount namespace of our own, cut off from the machine's: nothing below may propagate there.
     unshare(CloneFlags::CLONE_NEWNS).step("make a mount namespace")?;
     mount(None::<&str>, "/", None::<&str>, MsFlags::MS_REC | MsFlags::MS_PRIVATE, None::<&str>)
         .step("make all mounts private")?;
     let lower = sys::clone_mount(&settings.rootfs).step("take a copy of the lab image's mount")?;
-    make_base(directory)?;
+    make_base(directory, &binary)?;
 
     let zygote = fork_zygote(settings, ids)?;
     let user_namespace = map_ids(zygote.pid, ids)?;
@@ -129,7 +131,7 @@ fn expect_descriptor(init: &Channel, what: &str) -> io::Result<OwnedFd> {
 
 /// A tmpfs with the parts of the machine that a sandbox needs to be built: proc and sysfs (a user namespace may only
 /// mount new ones where it can see whole ones), six device nodes, and this very program.
-fn make_base(directory: &Path) -> Result<(), StepError> {
+fn make_base(directory: &Path, binary: &OwnedFd) -> Result<(), StepError> {
     mount(Some("newroot"), directory, Some("tmpfs"), MsFlags::MS_NOSUID, Some("size=1m,mode=755"))
         .step("mount a tmpfs for the sandbox's parts")?;
     chdir(directory).step("change directory to the tmpfs")?;
@@ -146,10 +148,9 @@ fn make_base(directory: &Path) -> Result<(), StepError> {
             .step("bind a device node")?;
     }
     fs::File::create("newroot").step("make a place for the newroot binary")?;
-    let binary = sys::clone_mount(Path::new("/proc/self/exe")).step("take a copy of the newroot binary's mount")?;
     let attributes = mount_attribute::RDONLY | mount_attribute::NOSUID | mount_attribute::NODEV;
-    sys::set_mount_attributes(&binary, attributes, None).step("make the newroot binary read-only")?;
-    sys::attach_mount(&binary, Path::new("newroot")).step("attach the newroot binary")
+    sys::set_mount_attributes(binary, attributes, None).step("make the newroot binary read-only")?;
+    sys::attach_mount(binary, Path::new("newroot")).step("attach the newroot binary")
 }
 
 struct Newborn {

@@ -92,8 +92,8 @@ async fn receive(mut stream: impl Stream<Item = Result<Message, Error>> + Unpin,
                 // Not our page, or not our build: it will connect again, and be told to reload.
                 Err(_) => return Ok(()),
             },
-            Message::Close(_) => return Ok(()),
-            Message::Ping(_) | Message::Pong(_) | Message::Frame(_) => {}
+            // Reading on sends the answers that these want.
+            Message::Close(_) | Message::Ping(_) | Message::Pong(_) | Message::Frame(_) => {}
         }
     }
     Ok(())

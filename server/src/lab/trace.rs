@@ -59,7 +59,11 @@ enum Waiting {
 /// Receiving blocks where no call waits, and descriptors of this kind know no O_NONBLOCK: so poll first.
 fn waiting(notifications: impl AsFd) -> io::Result<Waiting> {
     let mut polled = [PollFd::new(notifications.as_fd(), PollFlags::POLLIN)];
-    poll(&mut polled, PollTimeout::ZERO)?;
+    match poll(&mut polled, PollTimeout::ZERO) {
+        // SIGCHLD of a thread that has just stopped; what it interrupted is asked again.
+        Err(Errno::EINTR) => return waiting(notifications),
+        result => result?,
+    };
     let events = polled[0].revents().unwrap_or(PollFlags::empty());
     Ok(if events.contains(PollFlags::POLLIN) {
         Waiting::Call

@@ -1,15 +1,20 @@
 //! Live mount tables: one view per pair of mount namespace and root directory among the sandbox's processes. The kernel
 //! tells of each change of a table (poll(2) with POLLPRI on mountinfo) and of each process's end (a pidfd).
+//!
+//! Each mountinfo stands in the event loop by itself, never in an epoll within it: being asked whether there is news
+//! already makes it old news, so that the outer epoll would take it from the inner.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::cell::RefCell;
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::fs;
 use std::io::{self, Read, Seek, SeekFrom};
-use std::os::fd::OwnedFd;
 use std::os::unix::fs::MetadataExt;
 use std::rc::Rc;
 
-use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags, EpollTimeout};
 use nix::unistd::Pid;
+use tokio::io::Interest;
+use tokio::sync::Notify;
+use tokio::task::{AbortHandle, spawn_local};
 
 use shared::mount::{Mount, parse_table};
 use shared::protocol::{Process, View, ViewId};
@@ -32,15 +37,17 @@ pub struct LiveView {
     /// mountinfo of one of its processes. The kernel fixes namespace and root at open, so it serves after that process
     /// has gone; and it keeps the namespace alive, so it must go with the view.
     mountinfo: fs::File,
+    /// Waits for the kernel's word; ends with the view.
+    _watcher: Watcher,
 }
 
 /// All views of a sandbox.
 pub struct Views {
     init: Pid,
-    events: Epoll,
+    news: Rc<News>,
     views: HashMap<Key, LiveView>,
-    /// Each known process with the descriptor that tells of its end.
-    processes: HashMap<Pid, OwnedFd>,
+    /// Each known process with what waits for its end.
+    processes: HashMap<Pid, Watcher>,
     ordinals: HashMap<u64, u32>,
     next_view: u32,
 }
@@ -48,25 +55,46 @@ pub struct Views {
 /// More processes than this are not looked at: a fork bomb must not make the tables slow.
 const MOST_PROCESSES: usize = 1024;
 
-/// Event data: the view's number, or a process's with this bit.
-const PROCESS: u64 = 1 << 63;
+/// What the kernel has said since somebody last asked.
+#[derive(Default)]
+pub struct News {
+    came: Notify,
+    tables: RefCell<BTreeSet<ViewId>>,
+    ended: RefCell<BTreeSet<Pid>>,
+}
+
+impl News {
+    /// Waits until there is some: then call [`Views::take_news`].
+    pub async fn came(&self) {
+        self.came.notified().await;
+    }
+}
+
+/// A task that ends when this is dropped.
+struct Watcher(AbortHandle);
+
+impl Drop for Watcher {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
+}
 
 impl Views {
     /// No views yet, of the sandbox with this PID 1 (as numbered outside).
-    pub fn new(init: Pid) -> io::Result<Views> {
-        Ok(Views {
+    pub fn new(init: Pid) -> Views {
+        Views {
             init,
-            events: Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC)?,
+            news: Rc::default(),
             views: HashMap::new(),
             processes: HashMap::new(),
             ordinals: HashMap::new(),
             next_view: 0,
-        })
+        }
     }
 
-    /// Readable when a table changed or a process ended: then call [`Views::take_events`].
-    pub fn events(&self) -> io::Result<OwnedFd> {
-        self.events.0.try_clone()
+    /// What tells that a table changed or a process ended.
+    pub fn news(&self) -> Rc<News> {
+        self.news.clone()
     }
 
     /// The views, in the order of appearance.
@@ -83,27 +111,14 @@ impl Views {
     }
 
     /// Reads what has changed. True where a process ended, and [`Views::scan`] is due.
-    pub fn take_events(&mut self) -> io::Result<bool> {
-        let mut ended = false;
-        let mut events = [EpollEvent::empty(); 64];
-        loop {
-            let count = self.events.wait(&mut events, EpollTimeout::ZERO)?;
-            for event in &events[..count] {
-                if event.data() & PROCESS != 0 {
-                    let pid = Pid::from_raw((event.data() & !PROCESS) as i32);
-                    if let Some(pidfd) = self.processes.remove(&pid) {
-                        let _ = self.events.delete(pidfd);
-                    }
-                    ended = true;
-                } else if let Some(live) = self.views.values_mut().find(|live| u64::from(live.view.id.0) == event.data())
-                {
-                    live.read_rows()?;
-                }
-            }
-            if count < events.len() {
-                return Ok(ended);
-            }
+    pub fn take_news(&mut self) -> io::Result<bool> {
+        let tables = self.news.tables.take();
+        let ended = self.news.ended.take();
+        self.processes.retain(|pid, _| !ended.contains(pid));
+        for live in self.views.values_mut().filter(|live| tables.contains(&live.view.id)) {
+            live.read_rows()?;
         }
+        Ok(!ended.is_empty())
     }
 
     /// Looks at all processes again: finds new views, and drops those that no process has any more.
@@ -145,8 +160,17 @@ impl Views {
         let id = ViewId(self.next_view);
         self.next_view += 1;
         let view = View { id, mount_namespace: key.mount_namespace, ordinal, root, processes: Vec::new() };
-        self.events.add(&mountinfo, EpollEvent::new(EpollFlags::EPOLLPRI, u64::from(id.0)))?;
-        let mut live = LiveView { view, rows: Rc::default(), mountinfo };
+        let watched = sys::watch_priority(mountinfo.try_clone()?.into())?;
+        let news = self.news.clone();
+        let watcher = spawn_local(async move {
+            while let Ok(mut ready) = watched.ready(Interest::PRIORITY).await {
+                ready.clear_ready();
+                news.tables.borrow_mut().insert(id);
+                news.came.notify_one();
+            }
+        });
+        let watcher = Watcher(watcher.abort_handle());
+        let mut live = LiveView { view, rows: Rc::default(), mountinfo, _watcher: watcher };
         live.read_rows()?;
         Ok(live)
     }
@@ -156,13 +180,19 @@ impl Views {
         self.processes.retain(|pid, _| present.contains(pid));
         for pid in present {
             if let std::collections::hash_map::Entry::Vacant(place) = self.processes.entry(pid) {
-                let pidfd = match sys::pidfd(pid) {
+                let pidfd = match sys::pidfd(pid).and_then(sys::watch) {
                     Ok(pidfd) => pidfd,
                     Err(error) if is_gone(&error) => continue,
                     Err(error) => return Err(error),
                 };
-                self.events.add(&pidfd, EpollEvent::new(EpollFlags::EPOLLIN, PROCESS | pid.as_raw() as u64))?;
-                place.insert(pidfd);
+                let news = self.news.clone();
+                let watcher = spawn_local(async move {
+                    if pidfd.readable().await.is_ok() {
+                        news.ended.borrow_mut().insert(pid);
+                        news.came.notify_one();
+                    }
+                });
+                place.insert(Watcher(watcher.abort_handle()));
             }
         }
         Ok(())
