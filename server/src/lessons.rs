@@ -13,9 +13,6 @@ use shared::lesson::Lesson;
 pub use code::code;
 pub use error::{Error, Problem};
 
-/// The terminals of a lab, to one of which each command of a lesson goes.
-pub const TERMINALS: [&str; 2] = ["host", "container"];
-
 /// What lies in the folder `lessons/` of the repository.
 #[derive(RustEmbed)]
 #[folder = "../lessons"]

@@ -1,6 +1,6 @@
 //! What can be wrong with a lesson, said to the person who wrote it: the file, the line, and what to write instead.
 
-use super::TERMINALS;
+use shared::lesson::TERMINALS;
 
 /// A fault in a lesson, and where it is.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]

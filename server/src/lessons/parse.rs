@@ -5,9 +5,9 @@ use std::ops::Range;
 
 use pulldown_cmark::{CodeBlockKind, Event, HeadingLevel, Options, Parser, Tag, TagEnd, html};
 use serde::Deserialize;
-use shared::lesson::{Block, Lesson, Step};
+use shared::lesson::{Block, Lesson, Step, TERMINALS};
 
-use super::{Error, Problem, TERMINALS};
+use super::{Error, Problem};
 
 /// Reads a lesson. `code_steps` are the names that a step may call its code by.
 pub fn lesson(slug: &str, source: &str, code_steps: &HashSet<String>) -> Result<Lesson, Error> {
