@@ -2,6 +2,9 @@
 
 use serde::{Deserialize, Serialize};
 
+/// The names of the terminals that a lab begins with, in the order of their tabs; each command of a lesson goes to one.
+pub const TERMINALS: [&str; 2] = ["host", "container"];
+
 /// A lesson: `lessons/NN-slug/lesson.md`, parsed.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Lesson {
@@ -56,7 +59,7 @@ pub enum Block {
 pub struct SourceFile {
     /// Its name below `server/src/runtime/`: `child.rs`.
     pub name: String,
-    /// Its lines without the step markers, each with its number in the file on disk (from 1).
+    /// Its lines without the step markers and the tests, each with its number in the file on disk (from 1).
     pub lines: Vec<(u32, String)>,
     /// Its steps, in the order of the file.
     pub steps: Vec<CodeStep>,
