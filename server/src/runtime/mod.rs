@@ -38,7 +38,7 @@ pub use image::{Image, InvalidImage};
 pub use layer::{Compression, Limits};
 pub use options::{MountSet, Propagation, PullOptions, RootMethod, RunOptions};
 pub use parent::run;
-pub use pull::{Pulled, pull};
+pub use pull::{Pulled, client, innermost, pull};
 pub use registry::{InvalidRegistry, Registry};
 pub use rootfs::Rootfs;
 pub use unpack::apply_layer;

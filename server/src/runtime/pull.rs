@@ -15,7 +15,8 @@ use oci_client::manifest::{self, OciDescriptor, OciImageManifest, OciManifest};
 use oci_client::secrets::RegistryAuth;
 use oci_client::{Client, Reference};
 
-use self::connection::explain;
+pub use self::connection::{client, innermost};
+use self::connection::{connect, explain};
 use self::place::Place;
 use super::error::{PullError, UnpackError};
 use super::layer::{Compression, Limits};
@@ -45,7 +46,7 @@ pub enum Pulled {
 // step: pull-image
 /// Pulls an image into its directory below `options.fs`.
 pub fn pull(options: &PullOptions) -> Result<Pulled, PullError> {
-    let (client, reference) = connection::connect(options)?;
+    let (client, reference) = connect(options)?;
     let place = Place::lock(&options.image, &options.fs)?;
     // One thread is enough: what takes time is the network, and unpacking.
     let tokio = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(PullError::Tokio)?;

@@ -91,7 +91,7 @@ fn message_of(answer: &str) -> String {
 }
 
 /// The cause at the end of a chain of errors: `Connection refused` rather than `error sending request`.
-fn innermost(error: &dyn Error) -> String {
+pub fn innermost(error: &dyn Error) -> String {
     let mut cause = error;
     while let Some(source) = cause.source() {
         cause = source;
