@@ -4,7 +4,7 @@
 use std::ffi::OsStr;
 use std::fs::File;
 use std::io::{self, Read, Seek};
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::AsFd;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
@@ -47,8 +47,12 @@ pub fn apply_layer(
     })?;
     // A directory's time changes with every file that comes into it, so theirs can be set only now.
     for (path, time) in directories.iter().rev() {
-        let (parent, name) = place(rootfs, path)?;
-        set_time(&parent, name, *time).map_err(|errno| UnpackError::SetTime { path: path.clone(), errno })?;
+        let (parent, name) = split(path);
+        match rootfs.directory(parent).and_then(|parent| set_time(&parent, name, *time)) {
+            // A later entry of the layer has put something else there.
+            Ok(()) | Err(Errno::ENOENT | Errno::ENOTDIR) => {}
+            Err(errno) => return Err(UnpackError::SetTime { path: path.clone(), errno }),
+        }
     }
     Ok(left_out)
 }
@@ -56,7 +60,7 @@ pub fn apply_layer(
 /// Removes from the lower layers what a whiteout names. `.wh..wh..opq` (opaque) means everything in its directory.
 fn white_out(rootfs: &Rootfs, path: &Path) -> Result<(), UnpackError> {
     let Some(name) = path.file_name().and_then(|name| name.as_bytes().strip_prefix(b".wh.")) else { return Ok(()) };
-    let directory = match rootfs.directory(path.parent().unwrap_or(Path::new(""))) {
+    let directory = match rootfs.directory(split(path).0) {
         Err(Errno::ENOENT | Errno::ENOTDIR) => return Ok(()),
         result => result.map_err(|errno| UnpackError::MakeDirectory { path: path.to_owned(), errno })?,
     };
@@ -83,7 +87,8 @@ fn put(rootfs: &Rootfs, entry: &mut Entry<'_, '_>, path: &Path) -> Result<Put, U
     if is_whiteout || kind == EntryType::XGlobalHeader {
         return Ok(Put::Other);
     }
-    let (parent, name) = place(rootfs, path)?;
+    let (parent, name) = split(path);
+    let parent = rootfs.make_directories(parent).map_err(|errno| UnpackError::MakeDirectory { path: at(), errno })?;
     // The upper layer wins, except that a directory over a directory keeps what is in it.
     if kind != EntryType::Directory || !is_directory(&parent, name) {
         remove(&parent, name).map_err(|errno| UnpackError::Remove { path: at(), errno })?;
@@ -111,10 +116,12 @@ fn put(rootfs: &Rootfs, entry: &mut Entry<'_, '_>, path: &Path) -> Result<Put, U
         EntryType::Link => {
             let target = PathBuf::from(OsStr::from_bytes(&entry.link_name_bytes().unwrap_or_default()));
             let target = from_root(&target).ok_or(UnpackError::OutsideRootfs { path: target })?;
-            let (target_parent, target_name) = place(rootfs, &target)?;
-            // No AT_SYMLINK_FOLLOW: a second name for a symbolic link, not for what it points to.
-            linkat(&target_parent, target_name, &parent, name, AtFlags::empty())
-                .map_err(|errno| UnpackError::HardLink { path: at(), target, errno })?;
+            let (target_parent, target_name) = split(&target);
+            // Without AT_SYMLINK_FOLLOW: a second name for a symbolic link, not for what it points to.
+            rootfs
+                .directory(target_parent)
+                .and_then(|directory| linkat(&directory, target_name, &parent, name, AtFlags::empty()))
+                .map_err(|errno| UnpackError::HardLink { path: at(), target: target.clone(), errno })?;
             // It shares its owner, mode and time with its first name.
             return Ok(Put::Other);
         }
@@ -150,13 +157,10 @@ fn path_of(entry: &Entry<'_, '_>) -> Result<PathBuf, UnpackError> {
     from_root(&path).ok_or(UnpackError::OutsideRootfs { path })
 }
 
-/// The open directory that a path lies in, and its name there.
-fn place<'path>(rootfs: &Rootfs, path: &'path Path) -> Result<(OwnedFd, &'path OsStr), UnpackError> {
-    let (parent, name) = match (path.parent(), path.file_name()) {
+/// The directory that a path lies in, and its name there. The root directory, which archives call `./`, is `.` in itself.
+fn split(path: &Path) -> (&Path, &OsStr) {
+    match (path.parent(), path.file_name()) {
         (Some(parent), Some(name)) => (parent, name),
-        // The root directory itself, which archives call `./`.
         _ => (Path::new(""), OsStr::new(".")),
-    };
-    let parent = rootfs.make_directories(parent);
-    Ok((parent.map_err(|errno| UnpackError::MakeDirectory { path: path.to_owned(), errno })?, name))
+    }
 }
