@@ -1,5 +1,6 @@
 //! The command line, nothing else: reads arguments, starts the one thing asked for, turns errors into exit codes.
 
+use std::ffi::OsString;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -13,6 +14,8 @@ use tokio::signal::unix::{SignalKind, signal};
 
 use newroot::classroom::Classroom;
 use newroot::lab::cgroup::Limits;
+use newroot::registry::{self, Store, Upstream};
+use newroot::runtime::{self, PullOptions, Pulled, Registry, RunError, RunOptions};
 use newroot::{http, lab, lessons};
 
 /// Watch the Linux kernel build a container, one system call at a time.
@@ -25,8 +28,15 @@ struct Arguments {
 
 #[derive(Subcommand)]
 enum Verb {
+    /// Pull an image from a registry, and unpack its root file system.
+    Pull(PullOptions),
+    /// Run a program in a new container made from a pulled image.
+    Run(RunOptions),
     /// Start the playground and serve its page.
-    Serve(Serve),
+    Serve(ServeOptions),
+    /// What `run` starts in the new namespaces.
+    #[command(hide = true)]
+    Child(RunOptions),
     /// One learner's machine; started by `serve` only.
     #[command(hide = true)]
     Lab,
@@ -36,91 +46,141 @@ enum Verb {
 }
 
 #[derive(Args)]
-struct Serve {
-    /// Where to listen.
+struct ServeOptions {
+    /// Where to listen
     #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:8080")]
     listen: SocketAddr,
-    /// A name under which browsers reach this server; may be repeated. [default: loopback's names, or any]
+    /// A name under which browsers reach this server; may be repeated [default: loopback's names there, else any]
     #[arg(long, value_name = "NAME")]
     host: Vec<String>,
-    /// Where unpacked images and the registry cache are kept.
+    /// The registry that the labs' mirror asks, instead of Docker Hub
+    #[arg(long, value_name = "URL")]
+    upstream: Option<Registry>,
+    /// Where unpacked images and the mirror's cache are kept
     #[arg(long, value_name = "DIR", default_value = "/var/lib/newroot")]
     state: PathBuf,
-    /// Where running labs have their sockets.
+    /// Where running labs have their directories
     #[arg(long, value_name = "DIR", default_value = "/run/newroot")]
     run: PathBuf,
-    /// How many labs may run at once.
+    /// How many labs may run at once
     #[arg(long, value_name = "N", default_value_t = 64)]
     labs: usize,
-    /// Memory of a lab, in MiB, the files of its tmpfs mounts included.
+    /// Memory of a lab in MiB, the files of its tmpfs mounts included
     #[arg(long, value_name = "MIB", default_value_t = 512)]
     lab_memory: u64,
-    /// Size of a lab's disk, in MiB.
+    /// Disk of a lab in MiB; it is a tmpfs, so its memory bounds it too
     #[arg(long, value_name = "MIB", default_value_t = 256)]
     lab_disk: u64,
-    /// Processes and threads of a lab.
+    /// Processes and threads of a lab
     #[arg(long, value_name = "N", default_value_t = 256)]
     lab_pids: u64,
-    /// Processor time of a lab, in percent of one processor.
+    /// Processor time of a lab, in percent of one processor
     #[arg(long, value_name = "PERCENT", default_value_t = 100)]
     lab_cpu: u64,
-    /// Minutes after which a lab ends when no page is open.
+    /// Minutes after which a lab ends when no page is open
     #[arg(long, value_name = "MINUTES", default_value_t = 30)]
     idle: u64,
 }
 
 fn main() -> ExitCode {
-    let arguments = Arguments::parse();
-    tracing_subscriber::fmt().with_target(false).with_writer(std::io::stderr).without_time().init();
-    let result = match arguments.verb {
+    let result = match Arguments::parse().verb {
+        Verb::Pull(options) => pull(&options),
+        Verb::Run(options) => Ok(exit_with(runtime::run(&options, arguments_after_verb()))),
+        Verb::Child(options) => Ok(exit_with(runtime::run_child(&options).map(|never| match never {}))),
         Verb::Serve(options) => serve(options),
-        Verb::Lab => lab::process::main().map_err(Into::into),
-        Verb::Init => lab::init::main().map_err(Into::into),
+        Verb::Lab => with_log(lab::process::main),
+        Verb::Init => with_log(lab::init::main),
     };
-    match result {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            eprintln!("newroot: {error:#}");
-            ExitCode::FAILURE
-        }
-    }
+    result.unwrap_or_else(|error| {
+        eprintln!("newroot: {error:#}");
+        ExitCode::FAILURE
+    })
 }
 
-#[tokio::main]
-async fn serve(options: Serve) -> Result<()> {
+fn pull(options: &PullOptions) -> Result<ExitCode> {
+    runtime::ensure_certificates().context("cannot prepare TLS")?;
+    println!("Pulling {}", options.image);
+    match runtime::pull(options)? {
+        Pulled::AlreadyThere { rootfs, digest } => {
+            println!("Already there: {digest}; the rootfs is in {}", rootfs.display());
+        }
+        Pulled::Done { rootfs, left_out } => {
+            if left_out > 0 {
+                println!("Left out {left_out} device node(s), which only the root of a whole machine may make");
+            }
+            println!("Pulling done; the rootfs is in {}", rootfs.display());
+        }
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// The arguments after `newroot run`, for the child to read again.
+fn arguments_after_verb() -> impl Iterator<Item = OsString> {
+    std::env::args_os().skip(2)
+}
+
+fn exit_with(result: Result<u8, RunError>) -> ExitCode {
+    let status = result.unwrap_or_else(|error| {
+        let status = error.exit_status();
+        eprintln!("newroot: {:#}", anyhow::Error::from(error));
+        status
+    });
+    ExitCode::from(status)
+}
+
+fn with_log<E: std::error::Error + Send + Sync + 'static>(main: fn() -> Result<(), E>) -> Result<ExitCode> {
+    tracing_subscriber::fmt().with_target(false).without_time().with_writer(std::io::stderr).init();
+    main()?;
+    Ok(ExitCode::SUCCESS)
+}
+
+fn serve(options: ServeOptions) -> Result<ExitCode> {
+    tracing_subscriber::fmt().with_target(false).with_writer(std::io::stderr).init();
     anyhow::ensure!(
         nix::unistd::geteuid().is_root(),
-        "newroot serve needs root: it makes namespaces, mounts and cgroups for the labs; run it with sudo"
+        "serve needs root: it makes namespaces, mounts and cgroups for the labs; start it with sudo"
     );
-    let rootfs = PathBuf::from("/tmp/rootfs");
-    let mirror = axum::Router::new();
+    // Before the runtime has threads: it may have to change the environment.
+    runtime::ensure_certificates().context("cannot prepare TLS")?;
+    let runtime = tokio::runtime::Runtime::new().context("cannot start the event loop")?;
+    runtime.block_on(serve_until_signal(options))?;
+    Ok(ExitCode::SUCCESS)
+}
+
+async fn serve_until_signal(options: ServeOptions) -> Result<()> {
+    let listener = TcpListener::bind(options.listen)
+        .await
+        .with_context(|| format!("cannot listen on {}; is another one running there?", options.listen))?;
+    let address = listener.local_addr()?;
+    let upstream = Upstream::new(options.upstream.unwrap_or_else(Registry::docker_hub))?;
+    let store = Arc::new(Store::open(&options.state, Some(upstream))?);
     let settings = lab::Settings {
         directory: options.run.join("labs"),
-        rootfs,
+        rootfs: registry::lab_rootfs(&store)?,
         disk: options.lab_disk << 20,
         limits: Limits { memory: options.lab_memory << 20, pids: options.lab_pids, cpu_percent: options.lab_cpu },
         idle: Duration::from_secs(60 * options.idle),
     };
     let (classroom, arrivals) = Classroom::new(settings, options.labs);
-    let found = classroom.find_labs().await;
-    if found > 0 {
-        println!("{found} labs of a former server go on.");
+    tokio::spawn(http::serve_mirrors(arrivals, http::mirror::router(store)));
+    match classroom.find_labs().await {
+        0 => {}
+        found => println!("{found} lab(s) of a former server go on."),
     }
-    tokio::spawn(http::serve_mirrors(arrivals, mirror));
-
-    let listener = TcpListener::bind(options.listen).await.with_context(|| format!("cannot listen on {}", options.listen))?;
-    let address = listener.local_addr()?;
-    let hosts = if options.host.is_empty() { http::loopback_hosts(address) } else { options.host };
-    let site = http::Site { classroom: classroom.clone(), lessons: Vec::new(), code: Vec::new(), hosts };
-    println!("Newroot is on http://{address} (Ctrl-C ends it, and the labs with it)");
-    let mut interrupt = signal(SignalKind::interrupt())?;
-    let mut terminate = signal(SignalKind::terminate())?;
+    let site = http::Site {
+        classroom: classroom.clone(),
+        lessons: lessons::embedded()?,
+        code: lessons::code(),
+        hosts: if options.host.is_empty() { http::loopback_hosts(address) } else { options.host },
+    };
+    let (mut interrupt, mut terminate) = (signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?);
     let stop = async move {
         tokio::select! {
             _ = interrupt.recv() => {}
             _ = terminate.recv() => {}
         }
     };
+    println!("Newroot is on http://{address} (Ctrl-C ends it, and its labs with it)");
     http::serve(listener, Arc::new(site), stop).await?;
     classroom.end_all().await;
     Ok(())

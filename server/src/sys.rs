@@ -7,48 +7,11 @@ use std::os::fd::{AsFd, AsRawFd, FromRawFd, OwnedFd, RawFd};
 use std::path::Path;
 
 use nix::errno::Errno;
-use nix::sched::CloneFlags;
 use nix::sys::socket::{ControlMessageOwned, MsgFlags};
 use nix::unistd::Pid;
 use nix::{NixPath, cmsg_space};
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
-
-/// Which side of a fork this is.
-pub enum Fork {
-    /// The caller; with the child's process number.
-    Parent(Pid),
-    /// The new process.
-    Child,
-}
-
-/// fork(2), with new namespaces for the child: clone(2) without a new stack.
-///
-/// Errors with EBUSY in a process of several threads, whose locks the child could never open.
-pub fn fork_into(namespaces: CloneFlags) -> io::Result<Fork> {
-    if std::fs::read_dir("/proc/self/task")?.count() != 1 {
-        return Err(Errno::EBUSY.into());
-    }
-    let flags = namespaces.bits() as libc::c_long | libc::c_long::from(libc::SIGCHLD);
-    // SAFETY: without CLONE_VM the child gets a copy of the address space and goes on from here, on a copy of this
-    // stack; the check above has shown that no other thread holds a lock that the copy would find closed.
-    match Errno::result(unsafe { libc::syscall(libc::SYS_clone, flags, 0, 0, 0, 0) })? {
-        0 => Ok(Fork::Child),
-        pid => Ok(Fork::Parent(Pid::from_raw(pid as i32))),
-    }
-}
-
-/// Sets every signal to its default action and unblocks all. A server started by `&` in a script has SIGINT ignored,
-/// and exec hands that on: a learner's Ctrl-C would be dead.
-pub fn default_signals() {
-    for signal in nix::sys::signal::Signal::iterator() {
-        // SAFETY: SIG_DFL is no handler, so no code of ours can run in a signal's context. SIGKILL and SIGSTOP
-        // answer EINVAL, which is what they do by default anyway.
-        unsafe { libc::signal(signal as libc::c_int, libc::SIG_DFL) };
-    }
-    // Cannot fail: the set is valid and the operation known (sigprocmask(2) lists no other error).
-    let _ = nix::sys::signal::SigSet::empty().thread_set_mask();
-}
 
 /// Closes every descriptor except these (close_range(2), Linux 5.9). For fresh forks, which
 /// inherit all of them, and fresh programs.
@@ -108,8 +71,7 @@ pub fn receive(socket: impl AsFd, buffer: &mut [u8]) -> io::Result<(usize, Vec<O
     let mut space = cmsg_space!([RawFd; 4]);
     let mut parts = [io::IoSliceMut::new(buffer)];
     let flags = MsgFlags::MSG_CMSG_CLOEXEC;
-    let message =
-        nix::sys::socket::recvmsg::<()>(socket.as_fd().as_raw_fd(), &mut parts, Some(&mut space), flags)?;
+    let message = nix::sys::socket::recvmsg::<()>(socket.as_fd().as_raw_fd(), &mut parts, Some(&mut space), flags)?;
     let mut descriptors = Vec::new();
     for control in message.cmsgs()? {
         if let ControlMessageOwned::ScmRights(numbers) = control {
@@ -138,9 +100,8 @@ pub mod mount_attribute {
 pub fn clone_mount(path: &Path) -> io::Result<OwnedFd> {
     let flags = libc::OPEN_TREE_CLONE | libc::OPEN_TREE_CLOEXEC;
     // SAFETY: the path is a NUL-terminated string that lives through the call.
-    let fd = path.with_nix_path(|path| unsafe {
-        libc::syscall(libc::SYS_open_tree, libc::AT_FDCWD, path.as_ptr(), flags)
-    })?;
+    let fd =
+        path.with_nix_path(|path| unsafe { libc::syscall(libc::SYS_open_tree, libc::AT_FDCWD, path.as_ptr(), flags) })?;
     // SAFETY: a new descriptor, known to nobody else.
     Ok(unsafe { OwnedFd::from_raw_fd(Errno::result(fd)? as RawFd) })
 }
@@ -287,8 +248,6 @@ pub struct Notification {
     pub thread: Pid,
     /// The call's number on this architecture.
     pub number: libc::c_long,
-    /// Its six arguments, as in the registers.
-    pub arguments: [u64; 6],
 }
 
 /// Takes the next waiting call. Errors with ENOENT where its thread was killed meanwhile; blocks where none waits.
@@ -303,7 +262,6 @@ pub fn receive_notification(listener: impl AsFd) -> io::Result<Notification> {
         id: notification.id,
         thread: Pid::from_raw(notification.pid as i32),
         number: libc::c_long::from(notification.data.nr),
-        arguments: notification.data.args,
     })
 }
 

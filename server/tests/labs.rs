@@ -78,8 +78,10 @@ async fn an_image_is_pulled_and_run_and_the_container_has_a_view_of_its_own() {
 
     page.run(CONTAINER, "sudo ./bin/devoxx-container run alpine /bin/sh").await;
     let chrooted = |page: &Page| page.views.values().find(|(view, _)| view.root == "/fs/alpine/rootfs").cloned();
-    page.until("the container's view", |page| chrooted(page).is_some_and(|(view, _)| view.processes[0].program == "sh"))
-        .await;
+    page.until("the container's view", |page| {
+        chrooted(page).is_some_and(|(view, _)| view.processes[0].program == "sh")
+    })
+    .await;
     let (view, rows) = chrooted(&page).unwrap();
     assert_eq!(rows, [], "chroot(2) moved a directory, not a mount: no mount is reachable");
     assert!(view.ordinal > 0, "the container has the host's mount namespace");
@@ -115,7 +117,8 @@ async fn the_lab_process_has_no_privilege_and_everything_is_in_the_learners_cgro
 
     let processes = lab_processes(&playground);
     let named = |line: &str| -> Vec<i32> {
-        let has = |pid: &i32| fs::read_to_string(format!("/proc/{pid}/cmdline")).unwrap().replace('\0', " ").trim() == line;
+        let has =
+            |pid: &i32| fs::read_to_string(format!("/proc/{pid}/cmdline")).unwrap().replace('\0', " ").trim() == line;
         processes.iter().copied().filter(has).collect()
     };
     // The zygote is a fork of the lab process, so both are called `newroot lab`.
@@ -156,7 +159,8 @@ async fn the_lab_process_has_no_privilege_and_everything_is_in_the_learners_cgro
         let cgroups = fs::read_to_string(format!("/proc/{lab}/cgroup")).unwrap();
         let line = cgroups.lines().find(|line| {
             let controllers = line.split(':').nth(1).unwrap();
-            controllers.split(',').any(|name| name == controller) || (controllers.is_empty() && line.contains("newroot/"))
+            controllers.split(',').any(|name| name == controller)
+                || (controllers.is_empty() && line.contains("newroot/"))
         });
         assert!(line.is_some_and(|line| line.contains("/newroot/")), "{controller}: {cgroups}");
     }
@@ -207,9 +211,10 @@ async fn nothing_is_left_when_a_lab_has_ended() {
     for cgroup in cgroups {
         assert!(!cgroup.exists(), "{cgroup:?} is left");
     }
-    let processes = fs::read_dir("/proc").unwrap().flatten().filter(|entry| {
-        fs::read_to_string(entry.path().join("cgroup")).is_ok_and(|cgroups| cgroups.contains(&name))
-    });
+    let processes = fs::read_dir("/proc")
+        .unwrap()
+        .flatten()
+        .filter(|entry| fs::read_to_string(entry.path().join("cgroup")).is_ok_and(|cgroups| cgroups.contains(&name)));
     assert_eq!(processes.count(), 0, "processes are left in the lab's cgroup");
     page.until("the close", |page| page.closed.is_some()).await;
     assert_eq!(page.closed, Some(CLOSE_LAB_ENDED));

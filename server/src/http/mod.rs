@@ -21,6 +21,7 @@ use crate::classroom::{Classroom, Learner};
 use crate::lab::Handle;
 
 mod assets;
+pub mod mirror;
 mod page_socket;
 
 /// What the handlers share.
@@ -36,7 +37,11 @@ pub struct Site {
 }
 
 /// Serves the site until `stop` is ready.
-pub async fn serve(listener: TcpListener, site: Arc<Site>, stop: impl Future<Output = ()> + Send + 'static) -> io::Result<()> {
+pub async fn serve(
+    listener: TcpListener,
+    site: Arc<Site>,
+    stop: impl Future<Output = ()> + Send + 'static,
+) -> io::Result<()> {
     axum::serve(listener, router(site)).with_graceful_shutdown(stop).await
 }
 
@@ -47,7 +52,10 @@ pub async fn serve_mirrors(mut arrivals: mpsc::UnboundedReceiver<Arc<Handle>>, m
         tokio::spawn(async move {
             match lab.mirror().await {
                 Ok(listener) => {
-                    let ended = { let lab = lab.clone(); async move { lab.ended().await } };
+                    let ended = {
+                        let lab = lab.clone();
+                        async move { lab.ended().await }
+                    };
                     if let Err(error) = axum::serve(listener, mirror).with_graceful_shutdown(ended).await {
                         tracing::warn!("the mirror of lab {:?} stopped: {error}", lab.id);
                     }

@@ -35,12 +35,12 @@ pub enum Error {
     #[error("no cgroup hierarchy offers the {0} controller; mount cgroups (v2, or v1 with memory, pids and cpu)")]
     NoController(&'static str),
     /// A directory or file of the hierarchy refused.
-    #[error("cannot write {path} in the cgroup hierarchy: {source}")]
+    #[error("cannot write {path} in the cgroup hierarchy: {cause}")]
     Write {
         /// Which one.
         path: PathBuf,
         /// Why.
-        source: io::Error,
+        cause: io::Error,
     },
 }
 
@@ -204,9 +204,9 @@ fn remove_tree(directory: &Path) -> io::Result<()> {
 }
 
 fn make(directory: &Path) -> Result<(), Error> {
-    fs::create_dir_all(directory).map_err(|source| Error::Write { path: directory.to_owned(), source })
+    fs::create_dir_all(directory).map_err(|cause| Error::Write { path: directory.to_owned(), cause })
 }
 
 fn write(path: &Path, value: impl ToString) -> Result<(), Error> {
-    fs::write(path, value.to_string()).map_err(|source| Error::Write { path: path.to_owned(), source })
+    fs::write(path, value.to_string()).map_err(|cause| Error::Write { path: path.to_owned(), cause })
 }

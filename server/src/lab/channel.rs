@@ -21,12 +21,8 @@ pub struct Channel(OwnedFd);
 impl Channel {
     /// Two connected ends, both closed on exec.
     pub fn pair() -> io::Result<(Channel, Channel)> {
-        let (one, other) = nix::sys::socket::socketpair(
-            AddressFamily::Unix,
-            SockType::SeqPacket,
-            None,
-            SockFlag::SOCK_CLOEXEC,
-        )?;
+        let (one, other) =
+            nix::sys::socket::socketpair(AddressFamily::Unix, SockType::SeqPacket, None, SockFlag::SOCK_CLOEXEC)?;
         Ok((Channel(one), Channel(other)))
     }
 

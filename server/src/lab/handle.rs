@@ -52,22 +52,31 @@ pub struct Handle {
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
     /// Its directory could not be made.
-    #[error("cannot make the lab's directory {path}: {source}")]
+    #[error("cannot make the lab's directory {path}: {cause}")]
     Directory {
         /// Which one.
         path: PathBuf,
         /// Why.
-        source: io::Error,
+        cause: io::Error,
     },
     /// Its cgroup could not be made.
     #[error(transparent)]
     Cgroup(#[from] cgroup::Error),
     /// Its process could not be started or spoken to.
-    #[error("cannot start the lab process: {0}")]
-    Process(#[from] io::Error),
+    #[error("cannot start the lab process: {cause}")]
+    Process {
+        /// Why.
+        cause: io::Error,
+    },
     /// Its process gave up, and said why.
     #[error("the lab could not be built: {0}")]
     Lab(String),
+}
+
+impl From<io::Error> for StartError {
+    fn from(cause: io::Error) -> StartError {
+        StartError::Process { cause }
+    }
 }
 
 /// How long a lab may take to be built, on a machine with much else to do.
@@ -79,7 +88,7 @@ impl Handle {
     /// Starts a lab and waits until it is ready. A lab that fails leaves nothing.
     pub async fn start(settings: &Settings, id: LabId) -> Result<Handle, StartError> {
         let directory = settings.directory.join(id.to_string());
-        let failed = |source| StartError::Directory { path: directory.clone(), source };
+        let failed = |cause| StartError::Directory { path: directory.clone(), cause };
         fs::create_dir_all(&settings.directory).map_err(failed)?;
         make_private(&directory).map_err(failed)?;
         let result = match Cgroup::create(&id.to_string(), &settings.limits) {

@@ -94,8 +94,7 @@ mod tests {
         let (mut page, handed) = std::os::unix::net::UnixStream::pair().expect("a pair");
         let ahead: Vec<u8> = (0..10_000).map(|n| n as u8).collect();
         let request = Request::Page { ahead };
-        let (sent, received) =
-            tokio::join!(send(&server, &request, Some(handed.as_fd())), receive::<Request>(&lab));
+        let (sent, received) = tokio::join!(send(&server, &request, Some(handed.as_fd())), receive::<Request>(&lab));
         sent.expect("sent");
         let (received, descriptor) = received.expect("received");
         assert_eq!(received, request);

@@ -24,7 +24,7 @@ use shared::protocol::{Size, TerminalId};
 use super::channel::Channel;
 use super::sandbox::{DEVICES, Settings, Step, StepError};
 use super::terminal;
-use super::{seccomp, sandbox};
+use super::{sandbox, seccomp};
 use crate::sys;
 
 /// From the lab process to PID 1.
@@ -78,8 +78,8 @@ const SUDO: &str = "#!/bin/sh\n# You are root in this machine: sudo has nothing 
     while [ \"${1#-}\" != \"$1\" ]; do shift; done\nexec \"${@:-sh}\"\n";
 
 /// Builds the machine and executes `newroot init` in it, in the fork that the zygote has made for it.
-pub fn build(channel: Channel, settings: &Settings) -> ! {
-    let failed = match build_and_exec(&channel, settings) {
+pub fn build(channel: &Channel, settings: &Settings) -> ! {
+    let failed = match build_and_exec(channel, settings) {
         Ok(never) => match never {},
         Err(error) => FromInit::Failed { message: error.to_string() },
     };
@@ -120,7 +120,8 @@ fn make_root(settings: &Settings) -> Result<(), StepError> {
     mount(None::<&str>, "/", None::<&str>, MsFlags::MS_REC | MsFlags::MS_PRIVATE, None::<&str>)
         .step("make the sandbox's mounts private")?;
     let size = format!("size={},mode=755", settings.disk);
-    mount(Some("upper"), "upper", Some("tmpfs"), MsFlags::empty(), Some(size.as_str())).step("mount the upper tmpfs")?;
+    mount(Some("upper"), "upper", Some("tmpfs"), MsFlags::empty(), Some(size.as_str()))
+        .step("mount the upper tmpfs")?;
     fs::create_dir("upper/files").step("make the upper directory")?;
     fs::create_dir("upper/work").step("make the work directory")?;
     // userxattr: overlayfs keeps its marks in user.* attributes, for it may not write trusted.* ones in a user
@@ -187,7 +188,8 @@ fn replace_link(to: &str, path: &str) -> io::Result<()> {
 
 /// The life of PID 1 after exec: `newroot init`.
 pub fn main() -> Result<(), sandbox::StepError> {
-    let channel = Arc::new(Channel::from(sys::inherited(CHANNEL).step("find the lab: init is started by the lab only")?));
+    let channel =
+        Arc::new(Channel::from(sys::inherited(CHANNEL).step("find the lab: init is started by the lab only")?));
     let shells = Arc::new(Shells::default());
     let reaper = thread::spawn({
         let (channel, shells) = (channel.clone(), shells.clone());

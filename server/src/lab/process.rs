@@ -32,7 +32,7 @@ use super::terminal::{self, Terminal};
 use super::uid_range::UidRange;
 use super::views::Views;
 use super::{privileges, trace};
-use crate::sys;
+use crate::{runtime, sys};
 
 /// The line on standard output that says that the lab is ready to be asked.
 pub const READY: &str = "ready";
@@ -66,7 +66,7 @@ pub struct Config {
 /// `newroot lab`. Returns when the lab has ended.
 pub fn main() -> Result<(), StepError> {
     // Before anything else is opened or started, while this process is as the server made it.
-    sys::default_signals();
+    runtime::default_signals();
     sys::close_all_but(&mut [0, 1, 2]).step("close what the server was started with")?;
     let config: Config = serde_json::from_reader(io::stdin().lock()).step("read the lab's configuration")?;
     let (listener, zygote, sandbox, user) = build(&config)?;
@@ -75,22 +75,23 @@ pub fn main() -> Result<(), StepError> {
     let runtime =
         tokio::runtime::Builder::new_current_thread().enable_all().build().step("start the lab's event loop")?;
     let tasks = LocalSet::new();
-    tasks.block_on(&runtime, async {
-        let lab = Rc::new(Lab::new(&config, sandbox.pid, sandbox.init)?);
-        spawn_local(lab.clone().follow_calls(sandbox.notifications));
-        spawn_local(lab.clone().hear_news());
-        spawn_local(lab.clone().scan_when_due());
-        spawn_local(lab.clone().hear_init());
-        spawn_local(lab.clone().wait_for_pages(config.idle));
-        for terminal in &lab.terminals {
-            lab.open_terminal(terminal.id);
-        }
-        let listener = UnixListener::from_std(listener)?;
-        writeln!(io::stdout(), "{READY}")?;
-        lab.clone().serve(listener, &sandbox.mirror).await;
-        Ok::<(), io::Error>(())
-    })
-    .step("serve the lab")?;
+    tasks
+        .block_on(&runtime, async {
+            let lab = Rc::new(Lab::new(&config, sandbox.pid, sandbox.init)?);
+            spawn_local(lab.clone().follow_calls(sandbox.notifications));
+            spawn_local(lab.clone().hear_news());
+            spawn_local(lab.clone().scan_when_due());
+            spawn_local(lab.clone().hear_init());
+            spawn_local(lab.clone().wait_for_pages(config.idle));
+            for terminal in &lab.terminals {
+                lab.open_terminal(terminal.id);
+            }
+            let listener = UnixListener::from_std(listener)?;
+            writeln!(io::stdout(), "{READY}")?;
+            lab.clone().serve(listener, &sandbox.mirror).await;
+            Ok::<(), io::Error>(())
+        })
+        .step("serve the lab")?;
     // The zygote goes with its channel; PID 1 is killed, for the learner may have taught it not to go.
     drop(zygote);
     let _already_gone = kill(sandbox.pid, Signal::SIGKILL);
@@ -102,11 +103,8 @@ fn build(config: &Config) -> Result<(StdUnixListener, Zygote, Sandbox, Uid), Ste
     let ids = UidRange::take().step("take a range of user ids")?;
     let listener = StdUnixListener::bind(config.directory.join("socket")).step("listen in the lab's directory")?;
     listener.set_nonblocking(true).step("listen in the lab's directory")?;
-    let settings = sandbox::Settings {
-        rootfs: config.rootfs.clone(),
-        hostname: config.hostname.clone(),
-        disk: config.disk,
-    };
+    let settings =
+        sandbox::Settings { rootfs: config.rootfs.clone(), hostname: config.hostname.clone(), disk: config.disk };
     let zygote = sandbox::prepare(&settings, &ids, &config.directory)?;
     let sandbox = zygote.start().step("start the sandbox")?;
     let user = Uid::from_raw(ids.lab);
@@ -131,7 +129,8 @@ pub struct Lab {
 
 impl Lab {
     fn new(config: &Config, init: Pid, channel: super::channel::Channel) -> io::Result<Lab> {
-        let terminals = shared::lesson::TERMINALS.iter().zip(0..).map(|(name, id)| Terminal::new(TerminalId(id), name)).collect();
+        let terminals =
+            shared::lesson::TERMINALS.iter().zip(0..).map(|(name, id)| Terminal::new(TerminalId(id), name)).collect();
         Ok(Lab {
             hostname: config.hostname.clone(),
             terminals,

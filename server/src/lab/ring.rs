@@ -54,7 +54,7 @@ mod tests {
         assert_eq!(ring.end(), Offset(output.len() as u64));
         assert_eq!(ring.start(), Offset((output.len() - CAPACITY) as u64));
         assert_eq!(ring.read(Offset(output.len() as u64 - 5), 3), output[output.len() - 5..output.len() - 2]);
-        assert_eq!(ring.read(Offset(0), 10), [], "forgotten");
-        assert_eq!(ring.read(ring.end(), 10), [], "not yet there");
+        assert!(ring.read(Offset(0), 10).is_empty(), "forgotten");
+        assert!(ring.read(ring.end(), 10).is_empty(), "not yet there");
     }
 }

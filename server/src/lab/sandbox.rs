@@ -11,10 +11,11 @@ use nix::sched::{CloneFlags, unshare};
 use nix::unistd::{Gid, Pid, Uid, chdir, pivot_root, setresgid, setresuid};
 
 use super::channel::Channel;
+use super::init::FromInit;
 use super::uid_range::UidRange;
 use super::zygote::{self, FromZygote, ToZygote};
-use super::init::FromInit;
-use crate::sys::{self, Fork, mount_attribute};
+use crate::runtime;
+use crate::sys::{self, mount_attribute};
 
 /// What a sandbox is made from.
 #[derive(Clone, Debug)]
@@ -169,11 +170,8 @@ fn fork_zygote(settings: &Settings, ids: &UidRange) -> Result<Newborn, StepError
     // Changing the effective user cleared the effective capabilities; some distributions let only CAP_SYS_ADMIN make
     // user namespaces.
     sys::raise_capabilities().step("raise capabilities again")?;
-    let forked = sys::fork_into(CloneFlags::CLONE_NEWUSER).step("make a user namespace")?;
-    let Fork::Parent(pid) = forked else {
-        drop(channel);
-        zygote::main(theirs, settings, ids)
-    };
+    let pid = runtime::clone(CloneFlags::CLONE_NEWUSER, || zygote::main(&theirs, settings, ids))
+        .step("make a user namespace")?;
     setresuid(root, root, root).step("become root again")?;
     setresgid(root_group, root_group, root_group).step("become root's group again")?;
     Ok(Newborn { channel, pid })

@@ -2,7 +2,7 @@
 //! everything else is allowed (seccomp(2), classic BPF over struct seccomp_data).
 
 use libc::{
-    BPF_ABS, BPF_JEQ, BPF_JGE, BPF_JMP, BPF_JSET, BPF_K, BPF_LD, BPF_RET, BPF_W, EPERM, ENOSYS, SECCOMP_RET_ALLOW,
+    BPF_ABS, BPF_JEQ, BPF_JGE, BPF_JMP, BPF_JSET, BPF_K, BPF_LD, BPF_RET, BPF_W, ENOSYS, EPERM, SECCOMP_RET_ALLOW,
     SECCOMP_RET_ERRNO, SECCOMP_RET_KILL_PROCESS, SECCOMP_RET_USER_NOTIF, c_long, sock_filter,
 };
 
@@ -107,7 +107,8 @@ pub fn program() -> Vec<sock_filter> {
         answer(SECCOMP_RET_USER_NOTIF),
         answer(SECCOMP_RET_ALLOW),
     ]);
-    program.extend([skip_unless(BPF_JEQ, libc::SYS_ioctl as u32, 1 + 2 * REFUSED_IOCTLS.len() as u8), load(ARGUMENT_1)]);
+    program
+        .extend([skip_unless(BPF_JEQ, libc::SYS_ioctl as u32, 1 + 2 * REFUSED_IOCTLS.len() as u8), load(ARGUMENT_1)]);
     for request in REFUSED_IOCTLS {
         program.extend([skip_unless(BPF_JEQ, request, 1), answer(SECCOMP_RET_ERRNO | EPERM as u32)]);
     }

@@ -80,7 +80,11 @@ where
     }
 }
 
-async fn receive(mut stream: impl Stream<Item = Result<Message, Error>> + Unpin, page: &Page, lab: &Lab) -> Result<(), Error> {
+async fn receive(
+    mut stream: impl Stream<Item = Result<Message, Error>> + Unpin,
+    page: &Page,
+    lab: &Lab,
+) -> Result<(), Error> {
     while let Ok(Some(message)) = timeout(SILENCE, stream.next()).await {
         match message? {
             Message::Binary(wire) => match Frame::decode(&wire) {
@@ -188,7 +192,8 @@ impl Has {
             }
             while output.sent < ring.end() && output.sent.0 - output.acknowledged.0 < WINDOW {
                 let bytes = ring.read(output.sent, PIECE);
-                let frame = Frame { kind: FrameKind::Output, terminal: terminal.id, offset: output.sent, bytes: &bytes };
+                let frame =
+                    Frame { kind: FrameKind::Output, terminal: terminal.id, offset: output.sent, bytes: &bytes };
                 messages.push(Message::Binary(frame.encode().into()));
                 output.sent.0 += bytes.len() as u64;
             }
@@ -203,7 +208,8 @@ impl Has {
     fn catch_up_views(&mut self, lab: &Lab, messages: &mut Vec<Message>) {
         let views = lab.views();
         let live = views.list();
-        let gone: Vec<ViewId> = self.views.keys().filter(|id| !live.iter().any(|l| l.view.id == **id)).copied().collect();
+        let gone: Vec<ViewId> =
+            self.views.keys().filter(|id| !live.iter().any(|l| l.view.id == **id)).copied().collect();
         for view in gone {
             self.views.remove(&view);
             messages.extend(text(&ToPage::ViewGone { view }));

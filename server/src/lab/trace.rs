@@ -75,7 +75,7 @@ fn waiting(notifications: impl AsFd) -> io::Result<Waiting> {
 }
 
 fn answer(notifications: impl AsFd, held: &mut HashSet<Pid>, happened: &impl Fn(Call)) -> io::Result<()> {
-    let Notification { id, thread, number, .. } = match sys::receive_notification(&notifications) {
+    let Notification { id, thread, number } = match sys::receive_notification(&notifications) {
         Ok(notification) => notification,
         // Killed while it waited.
         Err(error) if error.raw_os_error() == Some(libc::ENOENT) => return Ok(()),

@@ -16,7 +16,7 @@ use super::channel::Channel;
 use super::init;
 use super::sandbox::{Settings, Step, StepError};
 use super::uid_range::UidRange;
-use crate::sys::{self, Fork};
+use crate::{runtime, sys};
 
 /// From the lab process to the zygote. Each is answered with one [`FromZygote`].
 #[derive(Debug, Serialize, Deserialize)]
@@ -47,8 +47,8 @@ pub enum FromZygote {
 }
 
 /// The life of the zygote, from the fork on.
-pub fn main(channel: Channel, settings: &Settings, ids: &UidRange) -> ! {
-    if keep_only(&channel, ids).is_err() {
+pub fn main(channel: &Channel, settings: &Settings, ids: &UidRange) -> ! {
+    if keep_only(channel, ids).is_err() {
         exit(1);
     }
     loop {
@@ -101,8 +101,7 @@ fn start(channel: Option<OwnedFd>, settings: &Settings) -> Result<FromZygote, St
         | CloneFlags::CLONE_NEWUTS
         | CloneFlags::CLONE_NEWIPC
         | CloneFlags::CLONE_NEWCGROUP;
-    match sys::fork_into(namespaces).step("make the sandbox's namespaces")? {
-        Fork::Parent(pid) => Ok(FromZygote::Started { pid: pid.as_raw() }),
-        Fork::Child => init::build(Channel::from(channel), settings),
-    }
+    let channel = Channel::from(channel);
+    let pid = runtime::clone(namespaces, || init::build(&channel, settings)).step("make the sandbox's namespaces")?;
+    Ok(FromZygote::Started { pid: pid.as_raw() })
 }

@@ -241,7 +241,9 @@ impl Page {
                 let acknowledge = ToLab::Acknowledge { terminal: frame.terminal, offset: *end };
                 self.tell(&acknowledge).await;
             }
-            Some(Ok(Message::Text(text))) => self.apply(serde_json::from_str(&text).expect("the lab speaks the protocol")),
+            Some(Ok(Message::Text(text))) => {
+                self.apply(serde_json::from_str(&text).expect("the lab speaks the protocol"))
+            }
             Some(Ok(Message::Close(frame))) => self.closed = Some(frame.map_or(1005, |frame| frame.code.into())),
             Some(Ok(_)) => {}
             Some(Err(_)) | None => self.closed = self.closed.or(Some(1006)),
@@ -258,7 +260,10 @@ impl Page {
             ToPage::Skip { terminal, offset } => drop(self.ends.insert(terminal, offset)),
             ToPage::View { view, rows } => match rows {
                 Some(rows) => drop(self.views.insert(view.id, (view, rows))),
-                None => self.views.get_mut(&view.id).expect("a known view").0 = view,
+                None => {
+                    let known = self.views.get_mut(&view.id).expect("a known view");
+                    known.0 = view;
+                }
             },
             ToPage::Rows { view, diff } => diff.apply(&mut self.views.get_mut(&view).expect("a known view").1),
             ToPage::ViewGone { view } => drop(self.views.remove(&view).expect("a known view")),

@@ -1,0 +1,92 @@
+//! What `pull`, `run` and `child` can be asked for: their flags, as types. The command line is read into these.
+
+use std::ffi::OsString;
+use std::path::PathBuf;
+
+use super::image::Image;
+use super::registry::Registry;
+
+/// What `newroot pull` was asked for.
+#[derive(Clone, Debug, clap::Args)]
+pub struct PullOptions {
+    /// Where names without a host are looked up, instead of Docker Hub
+    #[arg(long, value_name = "URL", env = "NEWROOT_REGISTRY")]
+    pub registry: Option<Registry>,
+    /// Talk http, without encryption, to a registry on another machine too
+    #[arg(long)]
+    pub insecure: bool,
+    /// The directory below which images are unpacked
+    #[arg(long, value_name = "DIR", default_value = "/fs")]
+    pub fs: PathBuf,
+    /// The image: alpine, alpine:3.20, registry.example/team/app:1
+    pub image: Image,
+}
+
+/// What `newroot run` was asked for. Its child reads the very same flags again.
+#[derive(Clone, Debug, clap::Args)]
+pub struct RunOptions {
+    /// Leave CLONE_NEWNS out, and watch the mounts leak
+    #[arg(long, conflicts_with = "propagation")]
+    pub no_mount_ns: bool,
+    /// How the container gets its root directory
+    #[arg(long, value_enum, default_value_t)]
+    pub root: RootMethod,
+    /// What is mounted in the container beforehand
+    #[arg(long, value_enum, default_value_t)]
+    pub mount: MountSet,
+    /// Whether mounts travel between this machine and the container
+    #[arg(long, value_enum, default_value_t)]
+    pub propagation: Propagation,
+    /// The container's host name
+    #[arg(long, value_name = "NAME")]
+    pub hostname: Option<OsString>,
+    /// The directory below which images were unpacked
+    #[arg(long, value_name = "DIR", default_value = "/fs")]
+    pub fs: PathBuf,
+    /// The image, as it was pulled
+    pub image: Image,
+    /// The program to run, and its arguments
+    #[arg(value_name = "CMD", required = true, trailing_var_arg = true, allow_hyphen_values = true)]
+    pub command: Vec<OsString>,
+}
+
+impl RunOptions {
+    /// The directory that becomes `/` in the container.
+    pub fn rootfs(&self) -> PathBuf {
+        self.image.rootfs(&self.fs)
+    }
+}
+
+/// How the container gets its root directory.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
+pub enum RootMethod {
+    /// chroot(2): a path looked up by this process starts elsewhere; the machine's root stays mounted
+    #[default]
+    Chroot,
+    /// pivot_root(2): the mount namespace itself gets another root, and the machine's is unmounted
+    Pivot,
+}
+
+/// What is mounted in the container before the command starts.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
+pub enum MountSet {
+    /// Nothing: then `ps` fails
+    #[default]
+    None,
+    /// A proc file system on /proc
+    Proc,
+}
+
+/// What becomes of the propagation of every mount in the new mount namespace (mount_namespaces(7)).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
+pub enum Propagation {
+    /// Mounts travel neither way
+    #[default]
+    Private,
+    /// This machine's mounts appear in the container, not the other way round
+    Slave,
+    /// Mounts travel both ways
+    Shared,
+    /// As this machine has it
+    Unchanged,
+}

@@ -1,0 +1,110 @@
+//! An image's directory on disk: the rootfs, beside it the digest it came from, and during a pull what is not finished.
+//! Whenever a pull stops, by an error or by a signal, the rootfs is either the old one or the new one.
+
+use std::fs::{self, DirBuilder, File, OpenOptions};
+use std::io;
+use std::os::unix::fs::DirBuilderExt;
+use std::path::{Path, PathBuf};
+
+use nix::fcntl::{Flock, FlockArg};
+
+use super::super::error::PullError;
+use super::super::image::Image;
+
+/// An image's directory, locked against other pulls of the same image.
+pub struct Place {
+    directory: PathBuf,
+    _lock: Flock<File>,
+}
+
+impl Place {
+    /// Makes the directory where it is missing, and takes the lock.
+    pub fn lock(image: &Image, fs: &Path) -> Result<Place, PullError> {
+        let path = image.directory(fs);
+        fs::create_dir_all(&path).map_err(|source| PullError::MakeDirectory { path: path.clone(), source })?;
+        let open = File::open(&path).map_err(|source| PullError::MakeDirectory { path: path.clone(), source })?;
+        // The kernel gives the lock back when this process ends, in whatever way.
+        match Flock::lock(open, FlockArg::LockExclusiveNonblock) {
+            Ok(lock) => Ok(Place { directory: path, _lock: lock }),
+            Err((_, errno)) => Err(PullError::Lock { image: image.to_string(), path, errno }),
+        }
+    }
+
+    /// The image's root directory.
+    pub fn rootfs(&self) -> PathBuf {
+        self.directory.join("rootfs")
+    }
+
+    /// Whether the rootfs is there, and came from the manifest with this digest.
+    pub fn has(&self, digest: &str) -> bool {
+        self.rootfs().is_dir() && fs::read_to_string(self.record()).is_ok_and(|recorded| recorded == digest)
+    }
+
+    /// An empty directory to unpack into. What an interrupted pull has left there goes.
+    pub fn start_over(&self) -> Result<PathBuf, PullError> {
+        let pulling = self.pulling();
+        remove_all(&pulling)?;
+        let make = |path: PathBuf, mode| match DirBuilder::new().mode(mode).create(&path) {
+            Ok(()) => Ok(path),
+            Err(source) => Err(PullError::MakeDirectory { path, source }),
+        };
+        // For root alone: half an image may have a set-user-ID program whose directory is not yet closed to others.
+        make(pulling.clone(), 0o700)?;
+        make(pulling.join("rootfs"), 0o755)
+    }
+
+    /// A new file to download a layer into. It is removed at once, and lives on without a name until it is closed.
+    pub fn layer_file(&self) -> Result<(File, PathBuf), PullError> {
+        let path = self.pulling().join("layer");
+        let file = OpenOptions::new().read(true).write(true).create_new(true).open(&path);
+        match file.and_then(|file| fs::remove_file(&path).map(|()| file)) {
+            Ok(file) => Ok((file, path)),
+            Err(source) => Err(PullError::WriteLayer { path, source }),
+        }
+    }
+
+    /// Puts the finished rootfs in its place, and writes down the digest it came from.
+    pub fn finish(&self, digest: &str) -> Result<(), PullError> {
+        let rename = |from: PathBuf, to: PathBuf| {
+            fs::rename(&from, &to).map_err(|source| PullError::Rename { from, to, source })
+        };
+        // The digest goes first and comes last: where it is, it is true.
+        if let Err(source) = fs::remove_file(self.record())
+            && source.kind() != io::ErrorKind::NotFound
+        {
+            return Err(PullError::Record { path: self.record(), source });
+        }
+        if self.rootfs().exists() {
+            rename(self.rootfs(), self.pulling().join("old"))?;
+        }
+        rename(self.pulling().join("rootfs"), self.rootfs())?;
+        fs::write(self.record(), digest).map_err(|source| PullError::Record { path: self.record(), source })?;
+        remove_all(&self.pulling())
+    }
+
+    fn record(&self) -> PathBuf {
+        self.directory.join(".manifest-digest")
+    }
+
+    fn pulling(&self) -> PathBuf {
+        self.directory.join(".pulling")
+    }
+}
+
+impl Drop for Place {
+    /// Takes away what a failed pull has left, so that it does not fill the disk. The next pull would do it too.
+    fn drop(&mut self) {
+        let _ = remove_all(&self.pulling());
+        // Only an empty directory goes by this: that of an image that could not be pulled.
+        let _ = fs::remove_dir(&self.directory);
+    }
+}
+
+fn remove_all(path: &Path) -> Result<(), PullError> {
+    match fs::remove_dir_all(path) {
+        Err(source) if source.kind() != io::ErrorKind::NotFound => {
+            Err(PullError::RemoveLeftover { path: path.to_owned(), source })
+        }
+        _ => Ok(()),
+    }
+}

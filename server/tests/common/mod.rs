@@ -1,0 +1,258 @@
+//! What several test files need: images made on the spot, a real registry on a free port, the `newroot` binary.
+//! All of it needs root, Debian's docker-registry, skopeo and busybox-static, and fails without.
+
+#![allow(dead_code, reason = "each test file uses a part of it")]
+#![allow(clippy::unwrap_used, reason = "a test that cannot be set up fails")]
+
+pub mod playground;
+
+use std::fs;
+use std::io::{BufRead, BufReader, Write};
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Output, Stdio};
+
+use flate2::Compression;
+use flate2::write::GzEncoder;
+use newroot::registry::Digest;
+use serde_json::json;
+use tar::EntryType;
+use tempfile::TempDir;
+
+/// The time that files in test images have.
+pub const MTIME: u64 = 1_000_000_000;
+
+/// A layer in the making. Names go into the archive as they are, however hostile.
+pub struct Layer(tar::Builder<Vec<u8>>);
+
+impl Layer {
+    /// An empty layer.
+    pub fn new() -> Layer {
+        Layer(tar::Builder::new(Vec::new()))
+    }
+
+    /// Adds an entry of any kind, owned by root.
+    pub fn entry(self, kind: EntryType, path: &str, mode: u32, target: &str, content: &[u8]) -> Layer {
+        self.owned_entry(kind, path, mode, (0, 0), target, content)
+    }
+
+    /// Adds an entry of any kind.
+    pub fn owned_entry(
+        mut self,
+        kind: EntryType,
+        path: &str,
+        mode: u32,
+        (uid, gid): (u64, u64),
+        target: &str,
+        content: &[u8],
+    ) -> Layer {
+        let mut header = tar::Header::new_gnu();
+        header.set_entry_type(kind);
+        header.set_mode(mode);
+        header.set_uid(uid);
+        header.set_gid(gid);
+        header.set_mtime(MTIME);
+        header.set_size(content.len() as u64);
+        let old = header.as_old_mut();
+        old.name[..path.len()].copy_from_slice(path.as_bytes());
+        old.linkname[..target.len()].copy_from_slice(target.as_bytes());
+        if kind == EntryType::Char {
+            header.set_device_major(1).unwrap();
+            header.set_device_minor(3).unwrap();
+        }
+        header.set_cksum();
+        self.0.append(&header, content).unwrap();
+        self
+    }
+
+    /// Adds a directory.
+    pub fn directory(self, path: &str) -> Layer {
+        self.entry(EntryType::Directory, path, 0o755, "", b"")
+    }
+
+    /// Adds a file.
+    pub fn file(self, path: &str, content: &str) -> Layer {
+        self.entry(EntryType::Regular, path, 0o644, "", content.as_bytes())
+    }
+
+    /// Adds a symbolic link.
+    pub fn symlink(self, path: &str, target: &str) -> Layer {
+        self.entry(EntryType::Symlink, path, 0o777, target, b"")
+    }
+
+    /// Adds a hard link.
+    pub fn hard_link(self, path: &str, target: &str) -> Layer {
+        self.entry(EntryType::Link, path, 0o644, target, b"")
+    }
+
+    /// The archive.
+    pub fn tar(self) -> Vec<u8> {
+        self.0.into_inner().unwrap()
+    }
+
+    /// The archive in gzip.
+    pub fn gzip(self) -> Vec<u8> {
+        let mut encoder = GzEncoder::new(Vec::new(), Compression::fast());
+        encoder.write_all(&self.tar()).unwrap();
+        encoder.finish().unwrap()
+    }
+}
+
+/// A layer that a shell runs in: busybox with its applets, and the directories one mounts on.
+pub fn busybox() -> Layer {
+    let busybox = fs::read("/bin/busybox").expect("busybox-static is installed");
+    let mut layer = Layer::new();
+    for directory in ["bin", "etc", "proc", "mnt", "tmp", "root", "dev"] {
+        layer = layer.directory(directory);
+    }
+    layer = layer.entry(EntryType::Regular, "bin/busybox", 0o755, "", &busybox);
+    for applet in ["sh", "ls", "cat", "mount", "ps", "kill", "sleep", "hostname", "readlink", "grep", "tty", "env"] {
+        layer = layer.symlink(&format!("bin/{applet}"), "busybox");
+    }
+    layer.file("etc/passwd", "root:x:0:0:root:/root:/bin/sh\n")
+}
+
+/// Writes an OCI image layout with one image of these gzip layers. Returns the digests of the layers.
+pub fn make_image(layout: &Path, layers: &[Vec<u8>]) -> Vec<Digest> {
+    let blobs = layout.join("blobs/sha256");
+    fs::create_dir_all(&blobs).unwrap();
+    let put = |media_type: &str, bytes: &[u8]| {
+        let digest = Digest::of(bytes);
+        fs::write(blobs.join(digest.hex()), bytes).unwrap();
+        json!({ "mediaType": media_type, "digest": digest.as_str(), "size": bytes.len() })
+    };
+    let layer_type = "application/vnd.oci.image.layer.v1.tar+gzip";
+    let descriptors: Vec<_> = layers.iter().map(|layer| put(layer_type, layer)).collect();
+    let digests: Vec<Digest> = layers.iter().map(|layer| Digest::of(layer)).collect();
+    let plain = |layer: &Vec<u8>| {
+        let mut bytes = Vec::new();
+        std::io::copy(&mut flate2::read::GzDecoder::new(&layer[..]), &mut bytes).unwrap();
+        Digest::of(&bytes).as_str().to_owned()
+    };
+    let config = json!({
+        "architecture": if cfg!(target_arch = "aarch64") { "arm64" } else { "amd64" },
+        "os": "linux",
+        "config": {},
+        "rootfs": { "type": "layers", "diff_ids": layers.iter().map(plain).collect::<Vec<_>>() },
+    });
+    let config = put("application/vnd.oci.image.config.v1+json", config.to_string().as_bytes());
+    let manifest_type = "application/vnd.oci.image.manifest.v1+json";
+    let manifest =
+        json!({ "schemaVersion": 2, "mediaType": manifest_type, "config": config, "layers": descriptors }).to_string();
+    let manifest = put(manifest_type, manifest.as_bytes());
+    fs::write(layout.join("index.json"), json!({ "schemaVersion": 2, "manifests": [manifest] }).to_string()).unwrap();
+    fs::write(layout.join("oci-layout"), r#"{"imageLayoutVersion":"1.0.0"}"#).unwrap();
+    digests
+}
+
+/// A real registry (Debian's docker-registry) that ends with this value.
+pub struct Registry {
+    process: Child,
+    storage: TempDir,
+    address: String,
+}
+
+impl Registry {
+    /// Starts an empty one on a port of the kernel's choice, and waits until it listens.
+    pub fn start() -> Registry {
+        let storage = tempfile::tempdir().unwrap();
+        let configuration = storage.path().join("config.yml");
+        let root = storage.path().join("storage");
+        let text = format!(
+            "version: 0.1\nlog: {{level: info, formatter: text}}\nstorage: {{filesystem: {{rootdirectory: {}}}}}\n\
+             http: {{addr: 127.0.0.1:0}}\n",
+            root.display()
+        );
+        fs::write(&configuration, text).unwrap();
+        let mut process = Command::new("docker-registry")
+            .arg("serve")
+            .arg(&configuration)
+            .env("OTEL_TRACES_EXPORTER", "none")
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::piped())
+            .spawn()
+            .expect("docker-registry is installed");
+        let mut log = BufReader::new(process.stderr.take().unwrap()).lines();
+        let mut said = String::new();
+        let address = loop {
+            let line = log.next().unwrap_or_else(|| panic!("docker-registry did not start:\n{said}")).unwrap();
+            if let Some((_, rest)) = line.split_once("listening on ") {
+                break rest.split(['"', ' ', ',']).next().unwrap().to_owned();
+            }
+            said += &line;
+        };
+        // Somebody must read on, or it will wait for a full pipe to empty.
+        std::thread::spawn(move || log.for_each(drop));
+        Registry { process, storage, address }
+    }
+
+    /// `127.0.0.1:PORT`.
+    pub fn address(&self) -> &str {
+        &self.address
+    }
+
+    /// `http://127.0.0.1:PORT`.
+    pub fn url(&self) -> String {
+        format!("http://{}", self.address)
+    }
+
+    /// Makes an image of gzip layers and pushes it, by skopeo: `library/alpine:3`. Returns the digests of the layers.
+    pub fn push(&self, name: &str, layers: &[Vec<u8>]) -> Vec<Digest> {
+        let layout = tempfile::tempdir().unwrap();
+        let digests = make_image(layout.path(), layers);
+        let output = Command::new("skopeo")
+            .args(["copy", "--quiet", "--insecure-policy", "--dest-tls-verify=false"])
+            .arg(format!("oci:{}", layout.path().display()))
+            .arg(format!("docker://{}/{name}", self.address))
+            .output()
+            .expect("skopeo is installed");
+        assert!(output.status.success(), "{}", text_of(&output));
+        digests
+    }
+
+    /// The file in which the registry keeps a blob.
+    pub fn blob_file(&self, digest: &Digest) -> PathBuf {
+        let hex = digest.hex();
+        self.storage.path().join(format!("storage/docker/registry/v2/blobs/sha256/{}/{hex}/data", &hex[..2]))
+    }
+}
+
+impl Drop for Registry {
+    fn drop(&mut self) {
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+    }
+}
+
+/// The binary under test, with an environment in which no other registry than the named one can come into play.
+pub fn newroot() -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_newroot"));
+    command.env_remove("NEWROOT_REGISTRY").stdin(Stdio::null());
+    command
+}
+
+/// A command for the binary under test, run to its end.
+pub fn run_newroot(arguments: &[&str]) -> Output {
+    newroot().args(arguments).output().unwrap()
+}
+
+/// `newroot pull --registry URL --fs FS IMAGE`.
+pub fn pull(url: &str, fs: &Path, image: &str) -> Output {
+    run_newroot(&["pull", "--registry", url, "--fs", fs.to_str().unwrap(), image])
+}
+
+/// Standard output and standard error together.
+pub fn text_of(output: &Output) -> String {
+    format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr))
+}
+
+/// The names in a directory, sorted.
+pub fn names_in(directory: &Path) -> Vec<String> {
+    let mut names: Vec<String> = fs::read_dir(directory)
+        .unwrap()
+        .map(|entry| String::from_utf8_lossy(entry.unwrap().file_name().as_bytes()).into_owned())
+        .collect();
+    names.sort();
+    names
+}

@@ -1,0 +1,495 @@
+//! `newroot pull` against a real registry, and `newroot run` of what it pulled, on the real kernel. Runs as root.
+
+#![allow(clippy::unwrap_used, reason = "a test that cannot be set up fails")]
+
+mod common;
+
+use std::ffi::OsStr;
+use std::fs;
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::TcpListener;
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+
+use common::{Layer, Registry, busybox, names_in, newroot, pull, run_newroot, text_of};
+use shared::mount::{Mount, parse_table};
+use tar::EntryType;
+use tempfile::TempDir;
+
+/// A directory for images with `busybox` pulled into it.
+struct Machine {
+    fs: TempDir,
+}
+
+impl Machine {
+    fn new() -> Machine {
+        let registry = Registry::start();
+        registry.push("library/busybox", &[busybox().gzip()]);
+        let machine = Machine { fs: tempfile::tempdir().unwrap() };
+        let output = pull(&registry.url(), machine.fs.path(), "busybox");
+        assert!(output.status.success(), "{}", text_of(&output));
+        machine
+    }
+
+    /// `newroot run --fs FS …`.
+    fn run(&self, arguments: &[&str]) -> Command {
+        let mut command = newroot();
+        command.args(["run", "--fs"]).arg(self.fs.path()).args(arguments);
+        command
+    }
+
+    fn rootfs(&self) -> PathBuf {
+        self.fs.path().join("busybox/rootfs")
+    }
+
+    /// The standard output of a shell script in the container.
+    fn output_of(&self, flags: &[&str], script: &str) -> String {
+        let output = self.run(&[flags, &["busybox", "/bin/sh", "-c", script]].concat()).output().unwrap();
+        assert!(output.status.success(), "{}", text_of(&output));
+        String::from_utf8(output.stdout).unwrap()
+    }
+
+    /// Exit status and standard error of a command in the container.
+    fn failure_of(&self, arguments: &[&str]) -> (Option<i32>, String) {
+        let output = self.run(arguments).output().unwrap();
+        (output.status.code(), String::from_utf8(output.stderr).unwrap())
+    }
+}
+
+/// A running container that does what it is told, line by line, on standard input.
+struct Container {
+    process: Child,
+    said: BufReader<std::process::ChildStdout>,
+}
+
+impl Container {
+    /// Starts a shell and waits for it to say that it has run the script.
+    fn start(machine: &Machine, flags: &[&str], script: &str) -> Container {
+        let script = format!("{script}; echo ready; cat");
+        let mut process = machine
+            .run(&[flags, &["busybox", "/bin/sh", "-c", &script]].concat())
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut said = BufReader::new(process.stdout.take().unwrap());
+        let mut line = String::new();
+        said.read_line(&mut line).unwrap();
+        assert_eq!(line, "ready\n");
+        Container { process, said }
+    }
+
+    /// The process on this machine that is process 1 of the container.
+    fn first_process(&self) -> u32 {
+        let parent = self.process.id();
+        let children = fs::read_to_string(format!("/proc/{parent}/task/{parent}/children")).unwrap();
+        children.trim().parse().unwrap()
+    }
+
+    /// Lets it end.
+    fn end(mut self) {
+        drop(self.process.stdin.take());
+        self.said.read_to_string(&mut String::new()).unwrap();
+        assert!(self.process.wait().unwrap().success());
+    }
+}
+
+fn mounts_of(process: impl std::fmt::Display) -> Vec<Mount> {
+    parse_table(&fs::read(format!("/proc/{process}/mountinfo")).unwrap())
+}
+
+fn namespace_of(process: impl std::fmt::Display, kind: &str) -> u64 {
+    fs::metadata(format!("/proc/{process}/ns/{kind}")).unwrap().ino()
+}
+
+#[test]
+fn pull_says_the_lines_of_the_chapter_and_a_second_pull_does_nothing() {
+    let registry = Registry::start();
+    let lower = Layer::new().directory("etc").file("etc/lower", "1").file("etc/hidden", "1");
+    registry.push("library/alpine", &[lower.gzip(), Layer::new().file("etc/.wh.hidden", "").gzip()]);
+    let fs_directory = tempfile::tempdir().unwrap();
+    let rootfs = fs_directory.path().join("alpine/rootfs");
+
+    let output = pull(&registry.url(), fs_directory.path(), "alpine");
+    assert!(output.status.success(), "{}", text_of(&output));
+    let expected = format!("Pulling alpine\nPulling done; the rootfs is in {}\n", rootfs.display());
+    assert_eq!(String::from_utf8_lossy(&output.stdout), expected);
+    assert_eq!(names_in(&rootfs.join("etc")), ["lower"]);
+    assert_eq!(names_in(&fs_directory.path().join("alpine")), [".manifest-digest", "rootfs"], "nothing else is left");
+
+    fs::write(rootfs.join("mine"), "a learner's own file").unwrap();
+    let output = pull(&registry.url(), fs_directory.path(), "docker.io/library/alpine:latest");
+    assert!(output.status.success(), "{}", text_of(&output));
+    assert!(text_of(&output).contains("Already there: sha256:"), "{}", text_of(&output));
+    assert!(rootfs.join("mine").exists(), "the second pull touches nothing");
+
+    registry.push("library/alpine", &[Layer::new().file("new", "2").gzip()]);
+    let output = pull(&registry.url(), fs_directory.path(), "alpine");
+    assert!(text_of(&output).contains("Pulling done"), "{}", text_of(&output));
+    assert_eq!(names_in(&rootfs), ["new"], "what the tag stands for has changed");
+}
+
+#[test]
+fn each_tag_has_a_directory_of_its_own() {
+    let registry = Registry::start();
+    registry.push("library/alpine:3.20", &[Layer::new().file("a", "").gzip()]);
+    registry.push("team/app:1", &[Layer::new().file("b", "").gzip()]);
+    let fs_directory = tempfile::tempdir().unwrap();
+    let by_address = format!("{}/team/app:1", registry.address());
+    for image in ["alpine:3.20", &by_address] {
+        let output = pull("http://127.0.0.1:1", fs_directory.path(), image);
+        assert_eq!(output.status.success(), image == by_address, "only a name with a host goes around --registry");
+        let output = pull(&registry.url(), fs_directory.path(), image);
+        assert!(output.status.success(), "{}", text_of(&output));
+        assert!(fs_directory.path().join(image).join("rootfs").is_dir());
+    }
+}
+
+#[test]
+fn an_index_is_asked_for_this_machines_image() {
+    let registry = Registry::start();
+    registry.push("library/multi:single", &[Layer::new().file("right", "").gzip()]);
+    let manifest = Command::new("skopeo")
+        .args(["inspect", "--raw", "--tls-verify=false"])
+        .arg(format!("docker://{}/library/multi:single", registry.address()))
+        .output()
+        .unwrap();
+    assert!(manifest.status.success(), "{}", text_of(&manifest));
+    let architecture = if cfg!(target_arch = "aarch64") { "arm64" } else { "amd64" };
+    let entry = |digest: &str, architecture: &str| {
+        serde_json::json!({
+            "mediaType": "application/vnd.oci.image.manifest.v1+json", "digest": digest,
+            "size": manifest.stdout.len(), "platform": { "os": "linux", "architecture": architecture }
+        })
+    };
+    let right = newroot::registry::Digest::of(&manifest.stdout);
+    for (tag, architecture) in [("index", architecture), ("foreign", "s390x")] {
+        let index = serde_json::json!({
+            "schemaVersion": 2, "mediaType": "application/vnd.oci.image.index.v1+json",
+            "manifests": [entry(right.as_str(), "riscv64"), entry(right.as_str(), architecture)]
+        });
+        put_manifest(&registry, tag, &index.to_string());
+    }
+    let fs_directory = tempfile::tempdir().unwrap();
+    let output = pull(&registry.url(), fs_directory.path(), "multi:index");
+    assert!(output.status.success(), "{}", text_of(&output));
+    assert_eq!(names_in(&fs_directory.path().join("multi:index/rootfs")), ["right"]);
+    let output = pull(&registry.url(), fs_directory.path(), "multi:foreign");
+    let said = text_of(&output);
+    assert!(said.contains(architecture) && said.contains("linux/riscv64, linux/s390x"), "{said}");
+}
+
+/// Puts a manifest into `library/multi`, by the distribution protocol as it is.
+fn put_manifest(registry: &Registry, tag: &str, manifest: &str) {
+    let mut stream = std::net::TcpStream::connect(registry.address()).unwrap();
+    write!(
+        stream,
+        "PUT /v2/library/multi/manifests/{tag} HTTP/1.1\r\nHost: {}\r\nConnection: close\r\n\
+         Content-Type: application/vnd.oci.image.index.v1+json\r\nContent-Length: {}\r\n\r\n{manifest}",
+        registry.address(),
+        manifest.len()
+    )
+    .unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).unwrap();
+    assert!(answer.starts_with("HTTP/1.1 201"), "{answer}");
+}
+
+#[test]
+fn a_pull_that_fails_says_why_and_leaves_nothing() {
+    let registry = Registry::start();
+    let digests = registry.push("library/broken", &[busybox().gzip(), Layer::new().file("x", "content").gzip()]);
+    let fs_directory = tempfile::tempdir().unwrap();
+    let path = fs_directory.path();
+    let fails = |url: &str, image: &str, why: &str| {
+        let output = pull(url, path, image);
+        assert_eq!(output.status.code(), Some(1));
+        assert!(text_of(&output).contains(why), "{why}: {}", text_of(&output));
+        assert_eq!(names_in(path), [""; 0], "{why}");
+    };
+    fails(&registry.url(), "missing", "has no image library/missing:latest");
+    fails("http://127.0.0.1:1", "busybox", "cannot reach 127.0.0.1:1: Connection refused");
+    fails("http://192.0.2.1:5000", "busybox", "without encryption");
+    // The last byte of the last layer, turned around on the registry's disk.
+    let blob = registry.blob_file(&digests[1]);
+    let mut bytes = fs::read(&blob).unwrap();
+    *bytes.last_mut().unwrap() ^= 1;
+    fs::write(&blob, bytes).unwrap();
+    fails(&registry.url(), "broken", "nothing of it was unpacked");
+}
+
+/// A registry that sends a manifest, and of the layer only the first half; then says so, and waits for ever.
+fn stalling_registry(layer: &[u8]) -> (String, std::sync::mpsc::Receiver<()>) {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    let (stalled, is_stalled) = std::sync::mpsc::channel();
+    let layer = layer.to_vec();
+    let descriptor = |media_type: &str| {
+        let digest = newroot::registry::Digest::of(&layer);
+        serde_json::json!({ "mediaType": media_type, "digest": digest.as_str(), "size": layer.len() })
+    };
+    let manifest = serde_json::json!({
+        "schemaVersion": 2, "mediaType": "application/vnd.oci.image.manifest.v1+json",
+        "config": descriptor("application/vnd.oci.image.config.v1+json"),
+        "layers": [descriptor("application/vnd.oci.image.layer.v1.tar+gzip")]
+    });
+    let manifest = manifest.to_string();
+    std::thread::spawn(move || {
+        let mut open = Vec::new();
+        for stream in listener.incoming() {
+            let mut stream = stream.unwrap();
+            let mut request = String::new();
+            let mut lines = BufReader::new(stream.try_clone().unwrap());
+            while lines.read_line(&mut request).unwrap() > 2 {}
+            let head = |length| format!("HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: {length}\r\n\r\n");
+            if request.contains("/blobs/") {
+                stream.write_all(head(layer.len()).as_bytes()).unwrap();
+                stream.write_all(&layer[..layer.len() / 2]).unwrap();
+                stalled.send(()).unwrap();
+                open.push(stream);
+            } else if request.contains("/manifests/") {
+                write!(stream, "{}{manifest}", head(manifest.len())).unwrap();
+            } else {
+                write!(stream, "{}{{}}", head(2)).unwrap();
+            }
+        }
+    });
+    (url, is_stalled)
+}
+
+#[test]
+fn a_killed_pull_leaves_the_old_rootfs_and_the_next_one_cleans_up() {
+    let registry = Registry::start();
+    registry.push("library/alpine", &[Layer::new().file("old", "").gzip()]);
+    let fs_directory = tempfile::tempdir().unwrap();
+    assert!(pull(&registry.url(), fs_directory.path(), "alpine").status.success());
+    let rootfs = fs_directory.path().join("alpine/rootfs");
+
+    let (url, is_stalled) = stalling_registry(&busybox().gzip());
+    let mut killed = newroot()
+        .args(["pull", "--registry", &url, "--fs", fs_directory.path().to_str().unwrap(), "alpine"])
+        .stdout(Stdio::null())
+        .spawn()
+        .unwrap();
+    is_stalled.recv().unwrap();
+    let output = pull(&registry.url(), fs_directory.path(), "alpine");
+    assert!(text_of(&output).contains("being pulled by somebody else"), "{}", text_of(&output));
+    killed.kill().unwrap();
+    killed.wait().unwrap();
+    assert_eq!(names_in(&rootfs), ["old"]);
+
+    registry.push("library/alpine", &[Layer::new().file("new", "").gzip()]);
+    let output = pull(&registry.url(), fs_directory.path(), "alpine");
+    assert!(output.status.success(), "{}", text_of(&output));
+    assert_eq!(names_in(&rootfs), ["new"]);
+    assert_eq!(names_in(&fs_directory.path().join("alpine")), [".manifest-digest", "rootfs"]);
+}
+
+#[test]
+fn pull_works_without_certificates_and_as_root_of_a_user_namespace() {
+    let registry = Registry::start();
+    let layer = Layer::new().file("file", "").entry(EntryType::Char, "null", 0o666, "", b"");
+    registry.push("library/device", &[layer.gzip()]);
+    let fs_directory = tempfile::tempdir().unwrap();
+    let output = Command::new("unshare")
+        .args(["--user", "--map-root-user", env!("CARGO_BIN_EXE_newroot"), "pull", "device"])
+        .args([OsStr::new("--fs"), fs_directory.path().as_os_str()])
+        .env("NEWROOT_REGISTRY", registry.url())
+        // What a lab's root file system looks like to the HTTP client: no certificate authorities anywhere.
+        .env("SSL_CERT_FILE", "/nonexistent")
+        .env_remove("SSL_CERT_DIR")
+        .output()
+        .unwrap();
+    assert!(output.status.success(), "{}", text_of(&output));
+    assert!(text_of(&output).contains("Left out 1 device node"), "{}", text_of(&output));
+    assert_eq!(names_in(&fs_directory.path().join("device/rootfs")), ["file"]);
+}
+
+#[test]
+fn the_exit_status_is_the_programs_own() {
+    let machine = Machine::new();
+    for status in [0, 3, 255] {
+        let script = format!("exit {status}");
+        assert_eq!(machine.failure_of(&["busybox", "/bin/sh", "-c", &script]).0, Some(status));
+    }
+    let container = Container::start(&machine, &[], "true");
+    let first = nix::unistd::Pid::from_raw(container.first_process() as i32);
+    nix::sys::signal::kill(first, nix::sys::signal::Signal::SIGKILL).unwrap();
+    let mut process = container.process;
+    assert_eq!(process.wait().unwrap().code(), Some(128 + 9));
+}
+
+#[test]
+fn what_cannot_be_executed_says_why() {
+    let machine = Machine::new();
+    let (status, said) = machine.failure_of(&["busybox", "/bin/bash"]);
+    assert_eq!(status, Some(127));
+    assert!(said.contains("exec /bin/bash in busybox: no such file; this image has /bin/sh"), "{said}");
+    let (status, said) = machine.failure_of(&["busybox", "bash", "-c", "true"]);
+    assert_eq!(status, Some(127));
+    assert!(said.contains("exec bash in busybox: no such file"), "{said}");
+    let (status, said) = machine.failure_of(&["busybox", "/etc/passwd"]);
+    assert_eq!(status, Some(126));
+    assert!(said.contains("exec /etc/passwd in busybox: Permission denied"), "{said}");
+    fs::write(machine.rootfs().join("script"), "#!/bin/missing\n").unwrap();
+    assert!(Command::new("chmod").arg("755").arg(machine.rootfs().join("script")).status().unwrap().success());
+    let (status, said) = machine.failure_of(&["busybox", "/script"]);
+    assert_eq!(status, Some(127));
+    assert!(said.contains("the interpreter or loader it names is not in this image"), "{said}");
+    let (status, said) = machine.failure_of(&["alpine", "/bin/sh"]);
+    assert_eq!(status, Some(125));
+    assert!(said.contains("pull the image first: newroot pull alpine"), "{said}");
+    let output = run_newroot(&["child", "--fs", machine.fs.path().to_str().unwrap(), "busybox", "/bin/sh"]);
+    assert_eq!(output.status.code(), Some(125), "the child does nothing outside new namespaces");
+}
+
+#[test]
+fn the_container_has_its_own_root_names_and_environment() {
+    let machine = Machine::new();
+    let output = machine
+        .run(&["--hostname", "box", "busybox", "sh", "-c", "hostname; pwd; ls /; echo $$; env"])
+        .env("SECRET", "of the machine")
+        .env("TERM", "xterm-256color")
+        .current_dir("/usr")
+        .output()
+        .unwrap();
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(said, "Working directory: /usr\nWorking directory: /\n");
+    let said = String::from_utf8_lossy(&output.stdout);
+    let lines: Vec<&str> = said.lines().collect();
+    assert_eq!(&lines[..2], ["box", "/"]);
+    assert_eq!(&lines[2..9], ["bin", "dev", "etc", "mnt", "proc", "root", "tmp"]);
+    assert_eq!(lines[9], "1", "the command is process 1");
+    assert!(lines.contains(&"TERM=xterm-256color") && !said.contains("SECRET"), "{said}");
+}
+
+#[test]
+fn ps_needs_proc() {
+    let machine = Machine::new();
+    let output = machine.run(&["busybox", "ps"]).output().unwrap();
+    assert_eq!(String::from_utf8_lossy(&output.stdout).lines().count(), 1, "only the heading: {}", text_of(&output));
+    let said = machine.output_of(&["--mount", "proc"], "ps");
+    assert!(said.lines().nth(1).is_some_and(|line| line.trim_start().starts_with("1 ")), "{said}");
+    assert_eq!(names_in(&machine.rootfs().join("proc")), [""; 0], "it is mounted in the container alone");
+    // An image's own idea of where /proc is must not lead out of it.
+    let outside = tempfile::tempdir().unwrap();
+    fs::remove_dir(machine.rootfs().join("proc")).unwrap();
+    std::os::unix::fs::symlink(outside.path(), machine.rootfs().join("proc")).unwrap();
+    let (status, said) = machine.failure_of(&["--mount", "proc", "busybox", "ps"]);
+    assert_eq!(status, Some(125));
+    assert!(said.contains("ENOENT"), "{said}");
+}
+
+#[test]
+fn a_mount_in_the_container_is_not_seen_outside() {
+    let machine = Machine::new();
+    let container = Container::start(&machine, &[], "mount -t tmpfs only-inside /mnt");
+    let (inside, parent) = (container.first_process(), container.process.id());
+    let has_it = |mounts: Vec<Mount>| mounts.iter().any(|mount| mount.source == "only-inside");
+    assert!(has_it(mounts_of(inside)));
+    assert!(!has_it(mounts_of("self")));
+    for kind in ["mnt", "pid", "uts", "ipc"] {
+        assert_ne!(namespace_of(inside, kind), namespace_of("self", kind), "{kind}");
+        assert_eq!(namespace_of(parent, kind), namespace_of("self", kind), "{kind}: the parent stays outside");
+    }
+    let root = fs::read_link(format!("/proc/{inside}/root")).unwrap();
+    assert_eq!(root, machine.rootfs());
+    container.end();
+}
+
+/// Runs a container in a machine of its own: a mount namespace in which `/` is shared, as under systemd. Says whether
+/// a mount made in the container has come out of it.
+fn leaks(machine: &Machine, flags: &str) -> bool {
+    let script = format!(
+        "{newroot} run --fs {fs} {flags} busybox mount -t tmpfs leaked /mnt || exit 9; grep -c ' leaked ' /proc/self/mountinfo",
+        newroot = env!("CARGO_BIN_EXE_newroot"),
+        fs = machine.fs.path().display()
+    );
+    let output =
+        Command::new("unshare").args(["--mount", "--propagation", "shared", "sh", "-c", &script]).output().unwrap();
+    match (output.status.code(), output.stdout.as_slice()) {
+        (Some(0), b"1\n") => true,
+        (Some(1), b"0\n") => false,
+        _ => panic!("{flags}: {}", text_of(&output)),
+    }
+}
+
+#[test]
+fn what_is_mounted_leaks_by_propagation_or_without_a_namespace_and_not_otherwise() {
+    let machine = Machine::new();
+    assert!(!leaks(&machine, ""));
+    assert!(!leaks(&machine, "--propagation private"));
+    assert!(!leaks(&machine, "--propagation slave"));
+    assert!(leaks(&machine, "--propagation shared"));
+    assert!(leaks(&machine, "--propagation unchanged"));
+    assert!(leaks(&machine, "--no-mount-ns"));
+    assert!(!mounts_of("self").iter().any(|mount| mount.source == "leaked"), "this machine stays clean");
+}
+
+#[test]
+fn pivot_root_leaves_no_other_mount_in_reach() {
+    let machine = Machine::new();
+    let container = Container::start(&machine, &["--root", "pivot", "--mount", "proc"], "true");
+    let mounts = mounts_of(container.first_process());
+    let places: Vec<&str> = mounts.iter().map(|mount| mount.mount_point.as_str()).collect();
+    assert_eq!(places, ["/", "/proc"]);
+    assert!(machine.rootfs().as_os_str().as_bytes().ends_with(mounts[0].root.as_bytes()), "{}", mounts[0].root);
+    container.end();
+    // chroot(2) moves the view alone: the old root is still mounted, so `/` is no mount in the new view.
+    let container = Container::start(&machine, &["--mount", "proc"], "true");
+    let mounts = mounts_of(container.first_process());
+    assert_eq!(mounts.iter().map(|mount| mount.mount_point.as_str()).collect::<Vec<_>>(), ["/proc"]);
+    container.end();
+    let (status, said) = machine.failure_of(&["--root", "pivot", "--no-mount-ns", "busybox", "sh"]);
+    assert_eq!(status, Some(125), "{said}");
+    let (_, said) = machine.failure_of(&["--root", "pivot", "--propagation", "shared", "busybox", "sh"]);
+    assert!(said.contains("pivot_root(2)") && said.contains("EINVAL"), "{said}");
+}
+
+#[test]
+fn the_container_dies_with_its_parent_and_signals_are_as_by_default() {
+    let machine = Machine::new();
+    // Started by a shell that ignores SIGINT, as one does for what it starts in the background.
+    let script = "trap '' INT QUIT; exec \"$@\"";
+    let mut command = Command::new("sh");
+    let inner = machine.run(&["--mount", "proc", "busybox", "sh", "-c", "grep SigIgn /proc/self/status; cat"]);
+    command.args(["-c", script, "sh"]).arg(inner.get_program()).args(inner.get_args());
+    let mut process = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
+    let mut said = BufReader::new(process.stdout.take().unwrap());
+    let mut line = String::new();
+    said.read_line(&mut line).unwrap();
+    // From bit 31 on are the real-time signals, which the C libraries keep for themselves.
+    let ignored = u64::from_str_radix(line.trim_start_matches("SigIgn:").trim(), 16).unwrap();
+    assert_eq!(ignored & 0x7fff_ffff, 0, "{line}");
+    process.kill().unwrap();
+    process.wait().unwrap();
+    // Standard input is still open, so only a signal can have ended the container; this reads until it has.
+    said.read_to_string(&mut line).unwrap();
+}
+
+#[test]
+fn every_step_of_the_taught_code_has_one_marker() {
+    let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/runtime");
+    let mut steps: Vec<String> = fs::read_dir(directory)
+        .unwrap()
+        .map(|entry| entry.unwrap().path())
+        .filter(|path| path.extension() == Some(OsStr::new("rs")))
+        .flat_map(|path| fs::read_to_string(path).unwrap().lines().map(str::to_owned).collect::<Vec<_>>())
+        .filter_map(|line| line.strip_prefix("// step: ").map(str::to_owned))
+        .collect();
+    steps.sort();
+    let expected = [
+        "apply-layer",
+        "change-root",
+        "mount-proc",
+        "new-mount-namespace",
+        "pivot-root",
+        "propagation",
+        "pull-image",
+        "run-command",
+        "set-up-container",
+    ];
+    assert_eq!(steps, expected);
+}
