@@ -23,7 +23,8 @@ pub fn run(root: &Path, target: &StaticTarget) -> Result<()> {
     command::run(command::cargo(root).args(["clippy", "--package", "xtask", "--all-targets"]).args(DENY_WARNINGS))?;
 
     let mut page = command::cargo(root);
-    page.args(["clippy", "--release", "--package", "web", "--package", "xterm-js-sys"]);
+    page.env("CARGO_TARGET_DIR", root.join("target/web"));
+    page.args(["clippy", "--profile", "page", "--package", "web", "--package", "xterm-js-sys"]);
     if toolchain::add_target(root, toolchain::WASM)? {
         page.args(["--target", toolchain::WASM]);
     } else {
