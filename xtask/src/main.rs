@@ -47,7 +47,7 @@ fn main() -> ExitCode {
         }
         ["setup"] => setup::for_tests(&root).map(|_| println!("setup: everything is there")),
         ["web"] => setup::for_page(&root).and_then(|()| web::build(&root, &server::build_id(&root)?)),
-        ["lint"] => setup::for_tests(&root).and_then(|target| lint::run(&root, &target)),
+        ["lint"] => setup::for_lint(&root).and_then(|target| lint::run(&root, &target)),
         ["test"] => test::run(&root),
         ["run"] => run(&root, &[]),
         ["run", "--", further @ ..] => run(&root, further),

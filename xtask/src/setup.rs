@@ -105,6 +105,14 @@ pub fn for_running(root: &Path) -> Result<StaticTarget> {
     Ok(target)
 }
 
+/// Makes sure that everything can be checked without being run.
+pub fn for_lint(root: &Path) -> Result<StaticTarget> {
+    let target = toolchain::static_target(root)?;
+    toolchain::add_lint_components(root)?;
+    install(&compiler(&target))?;
+    Ok(target)
+}
+
 /// Makes sure that everything can be built, run and tested.
 pub fn for_tests(root: &Path) -> Result<StaticTarget> {
     let target = toolchain::static_target(root)?;
@@ -126,10 +134,13 @@ fn page(root: &Path) -> Result<Vec<&'static Need>> {
 fn running(root: &Path, target: &StaticTarget) -> Result<Vec<&'static Need>> {
     let mut needs = page(root)?;
     needs.push(&BUSYBOX);
-    if target.is_musl() {
-        needs.push(&MUSL_GCC);
-    }
+    needs.extend(compiler(target));
     Ok(needs)
+}
+
+/// What compiles the binary beside the Rust toolchain, which has brought its linker already.
+fn compiler(target: &StaticTarget) -> Vec<&'static Need> {
+    Vec::from_iter(target.is_musl().then_some(&MUSL_GCC))
 }
 
 fn install(needs: &[&Need]) -> Result<()> {
@@ -146,7 +157,8 @@ fn install(needs: &[&Need]) -> Result<()> {
     let packages: Vec<&str> = missing.iter().map(|need| need.package).collect();
     println!("setup: installing Debian's {} with apt-get", packages.join(", "));
     // A machine that has just started may be installing its own updates: wait for it rather than fail.
-    let options = ["-o", "DPkg::Lock::Timeout=300", "-qq"];
+    let options = ["-o", "DPkg::Lock::Timeout=300", "-o", "Dpkg::Use-Pty=0", "-qq"];
+    // The exit status is not looked at: one broken source among many need not keep the packages from being installed.
     apt_get(&packages)?.args(options).arg("update").status().context("start apt-get update")?;
     command::run(apt_get(&packages)?.args(options).args(["install", "-y", "--no-install-recommends"]).args(&packages))?;
     for need in missing {
