@@ -10,6 +10,7 @@ use std::net::TcpStream;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::sync::Arc;
+use std::time::{Duration, SystemTime};
 
 use common::{Layer, Registry, busybox, names_in, pull, text_of};
 use newroot::http::mirror;
@@ -84,6 +85,9 @@ fn what_was_pulled_once_is_served_without_the_upstream() {
     drop(registry);
     drop(mirror);
 
+    // A day later the tag is no longer believed; but with the upstream out of reach the old answer is better than none.
+    let tag = fs::File::open(state.path().join("cache/tags/library/alpine/:latest")).unwrap();
+    tag.set_modified(SystemTime::now() - Duration::from_secs(86400)).unwrap();
     let mirror = Mirror::start(state.path(), Some("http://127.0.0.1:1"));
     let second = tempfile::tempdir().unwrap();
     let output = pull(&mirror.url(), second.path(), "alpine");
@@ -97,7 +101,21 @@ fn what_was_pulled_once_is_served_without_the_upstream() {
 }
 
 #[test]
-fn many_who_ask_for_a_blob_all_get_it() {
+fn a_tag_is_believed_for_minutes_and_not_for_a_day() {
+    let registry = Registry::start();
+    registry.push("library/alpine", &[Layer::new().file("old", "").gzip()]);
+    let state = tempfile::tempdir().unwrap();
+    let mirror = Mirror::start(state.path(), Some(&registry.url()));
+    let (_, old) = mirror.get("/v2/library/alpine/manifests/latest");
+    registry.push("library/alpine", &[Layer::new().file("new", "").gzip()]);
+    assert_eq!(mirror.get("/v2/library/alpine/manifests/latest").1, old);
+    let tag = fs::File::open(state.path().join("cache/tags/library/alpine/:latest")).unwrap();
+    tag.set_modified(SystemTime::now() - Duration::from_secs(86400)).unwrap();
+    assert_ne!(mirror.get("/v2/library/alpine/manifests/latest").1, old);
+}
+
+#[test]
+fn many_who_ask_for_a_blob_all_get_it_and_the_upstream_is_asked_once() {
     let registry = Registry::start();
     let digests = registry.push("library/alpine", &[busybox().gzip()]);
     let state = tempfile::tempdir().unwrap();
@@ -112,6 +130,7 @@ fn many_who_ask_for_a_blob_all_get_it() {
         }
     });
     assert_eq!(cached(&state), [digests[0].hex()]);
+    assert_eq!(registry.count_requests(&format!("GET {path}")), 1);
 }
 
 #[test]

@@ -59,9 +59,7 @@ fn print_working_directory() -> Result<(), RunError> {
 /// its root directory. So the command is process 1 of the container.
 fn run_command(options: &RunOptions) -> Result<Infallible, RunError> {
     process::default_signals();
-    let Some((program, arguments)) = options.command.split_first() else {
-        return Err(RunError::NoSuchProgram { program: String::new(), image: options.image.to_string(), hint: hint() });
-    };
+    let (program, arguments) = options.command.split_first().ok_or(RunError::NoCommand)?;
     let error = Command::new(program)
         .args(arguments)
         // An image has its own directories for programs; the machine's PATH and other variables mean nothing in it.

@@ -114,7 +114,7 @@ pub enum RunError {
     WorkingDirectory(#[source] io::Error),
     #[error("cannot sethostname(2): {errno}")]
     Hostname { errno: Errno },
-    #[error("cannot mount(2) with a propagation flag on /: {errno}")]
+    #[error("cannot mount(2) with a propagation flag on /: {errno}; EINVAL: / is no mount, as after a chroot(2)")]
     Propagation { errno: Errno },
     #[error("cannot open(2) {path} in the image: {errno}; it must be a directory to mount on")]
     MountPoint { path: PathBuf, errno: Errno },
@@ -130,6 +130,8 @@ pub enum RunError {
     PivotRoot { rootfs: PathBuf, errno: Errno },
     #[error("cannot umount2(2) the old root: {errno}")]
     UnmountOldRoot { errno: Errno },
+    #[error("there is no program to run; name one after the image")]
+    NoCommand,
     #[error("exec {program} in {image}: no such file; {hint}")]
     NoSuchProgram { program: String, image: String, hint: String },
     #[error(

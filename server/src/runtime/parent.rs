@@ -26,8 +26,8 @@ pub fn run(options: &RunOptions, arguments: impl Iterator<Item = OsString>) -> R
     // A namespace is a list that processes share: host names (UTS), process numbers (PID), shared memory (IPC).
     let mut namespaces = CloneFlags::CLONE_NEWUTS | CloneFlags::CLONE_NEWPID | CloneFlags::CLONE_NEWIPC;
     if !options.no_mount_ns {
-        // The list of mounts. The child starts with a copy of this process's list; from then on, what is mounted
-        // in the one does not appear in the other.
+        // The list of mounts. The child starts with a copy of this process's list, and what it mounts goes into its
+        // copy. (Copies of shared mounts still tell each other; `mounts` ends that.)
         namespaces |= CloneFlags::CLONE_NEWNS;
     } else if options.root == RootMethod::Pivot {
         return Err(RunError::PivotWithoutNamespace);

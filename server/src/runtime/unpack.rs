@@ -126,14 +126,7 @@ fn put(rootfs: &Rootfs, entry: &mut Entry<'_, '_>, path: &Path) -> Result<Put, U
             return Ok(Put::Other);
         }
         EntryType::Char | EntryType::Block | EntryType::Fifo => {
-            let number = |part: io::Result<Option<u32>>| part.ok().flatten().unwrap_or(0).into();
-            let device = makedev(number(entry.header().device_major()), number(entry.header().device_minor()));
-            let node = match kind {
-                EntryType::Char => SFlag::S_IFCHR,
-                EntryType::Block => SFlag::S_IFBLK,
-                _ => SFlag::S_IFIFO,
-            };
-            match mknodat(&parent, name, node, private, device) {
+            match make_node(&parent, name, entry.header()) {
                 Ok(()) => {}
                 // Root of a user namespace may make no devices: they would be doors to the machine's hardware.
                 Err(Errno::EPERM) => return Ok(Put::LeftOut),
@@ -144,6 +137,18 @@ fn put(rootfs: &Rootfs, entry: &mut Entry<'_, '_>, path: &Path) -> Result<Put, U
     }
     set_attributes(&parent, name, entry.header(), path)?;
     Ok(if kind == EntryType::Directory { Put::Directory } else { Put::Other })
+}
+
+/// Makes a device node or a named pipe, which are names for something that is no file.
+fn make_node(parent: &impl AsFd, name: &OsStr, header: &tar::Header) -> nix::Result<()> {
+    let kind = match header.entry_type() {
+        EntryType::Char => SFlag::S_IFCHR,
+        EntryType::Block => SFlag::S_IFBLK,
+        _ => SFlag::S_IFIFO,
+    };
+    let number = |part: io::Result<Option<u32>>| part.ok().flatten().unwrap_or(0).into();
+    let device = makedev(number(header.device_major()), number(header.device_minor()));
+    mknodat(parent, name, kind, Mode::S_IRUSR, device)
 }
 
 fn is_directory(parent: &impl AsFd, name: &OsStr) -> bool {

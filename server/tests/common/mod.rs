@@ -10,7 +10,7 @@ use std::fs;
 use std::io::{BufRead, BufReader, Write};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Output, Stdio};
+use std::process::{Child, ChildStdout, Command, Output, Stdio};
 
 use flate2::Compression;
 use flate2::write::GzEncoder;
@@ -150,6 +150,7 @@ pub struct Registry {
     process: Child,
     storage: TempDir,
     address: String,
+    answered: BufReader<ChildStdout>,
 }
 
 impl Registry {
@@ -169,7 +170,7 @@ impl Registry {
             .arg(&configuration)
             .env("OTEL_TRACES_EXPORTER", "none")
             .stdin(Stdio::null())
-            .stdout(Stdio::null())
+            .stdout(Stdio::piped())
             .stderr(Stdio::piped())
             .spawn()
             .expect("docker-registry is installed");
@@ -184,7 +185,8 @@ impl Registry {
         };
         // Somebody must read on, or it will wait for a full pipe to empty.
         std::thread::spawn(move || log.for_each(drop));
-        Registry { process, storage, address }
+        let answered = BufReader::new(process.stdout.take().unwrap());
+        Registry { process, storage, address, answered }
     }
 
     /// `127.0.0.1:PORT`.
@@ -209,6 +211,20 @@ impl Registry {
             .expect("skopeo is installed");
         assert!(output.status.success(), "{}", text_of(&output));
         digests
+    }
+
+    /// Ends it, once it has noted a request that contains `text`. Returns how many such requests it has noted in all.
+    pub fn count_requests(mut self, text: &str) -> usize {
+        let mut count = 0;
+        let mut line = String::new();
+        while self.answered.read_line(&mut line).unwrap() > 0 {
+            if line.contains(text) {
+                count += 1;
+                let _ = self.process.kill();
+            }
+            line.clear();
+        }
+        count
     }
 
     /// The file in which the registry keeps a blob.
