@@ -131,3 +131,81 @@ fn skip_unless(test: u32, value: u32, instructions: u8) -> sock_filter {
 fn answer(verdict: u32) -> sock_filter {
     sock_filter { code: (BPF_RET | BPF_K) as u16, jt: 0, jf: 0, k: verdict }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What the kernel would answer: the few instructions of classic BPF that the filter uses, one by one.
+    fn verdict(architecture: u32, number: c_long, arguments: [u64; 2]) -> u32 {
+        let word = |offset: u32| match offset {
+            NUMBER => number as u32,
+            ARCHITECTURE => architecture,
+            ARGUMENT_0 => arguments[0] as u32,
+            ARGUMENT_1 => arguments[1] as u32,
+            other => panic!("the filter reads offset {other}"),
+        };
+        let (program, mut accumulator, mut next) = (program(), 0, 0);
+        loop {
+            let sock_filter { code, jt, jf, k } = program[next];
+            next += 1;
+            let class = u32::from(code) & 0x07;
+            if class == BPF_RET {
+                return k;
+            } else if class == BPF_LD {
+                accumulator = word(k);
+            } else {
+                let holds = match u32::from(code) & 0xf0 {
+                    BPF_JEQ => accumulator == k,
+                    BPF_JGE => accumulator >= k,
+                    BPF_JSET => accumulator & k != 0,
+                    other => panic!("the filter jumps by {other:#x}"),
+                };
+                next += usize::from(if holds { jt } else { jf });
+            }
+        }
+    }
+
+    fn ours(number: c_long, arguments: [u64; 2]) -> u32 {
+        verdict(AUDIT_ARCH, number, arguments)
+    }
+
+    #[test]
+    fn each_call_gets_its_verdict() {
+        let (eperm, enosys) = (SECCOMP_RET_ERRNO | EPERM as u32, SECCOMP_RET_ERRNO | ENOSYS as u32);
+        for &call in REFUSED {
+            assert_eq!(ours(call, [0; 2]), eperm, "call {call}");
+        }
+        for &call in UNKNOWN {
+            assert_eq!(ours(call, [0; 2]), enosys, "call {call}");
+        }
+        for &call in WATCHED {
+            assert_eq!(ours(call, [0; 2]), SECCOMP_RET_USER_NOTIF, "call {call}");
+        }
+        for call in [libc::SYS_read, libc::SYS_openat, libc::SYS_kill, libc::SYS_exit_group] {
+            assert_eq!(ours(call, [0; 2]), SECCOMP_RET_ALLOW, "call {call}");
+        }
+    }
+
+    #[test]
+    fn only_a_clone_that_makes_namespaces_is_asked_about() {
+        let thread = (libc::CLONE_VM | libc::CLONE_THREAD | libc::SIGCHLD) as u64;
+        assert_eq!(ours(libc::SYS_clone, [thread, 0]), SECCOMP_RET_ALLOW);
+        assert_eq!(ours(libc::SYS_clone, [thread | libc::CLONE_NEWNS as u64, 0]), SECCOMP_RET_USER_NOTIF);
+    }
+
+    #[test]
+    fn nobody_types_into_another_ones_terminal() {
+        let refused = SECCOMP_RET_ERRNO | EPERM as u32;
+        assert_eq!(ours(libc::SYS_ioctl, [0, libc::TIOCSTI as u64]), refused);
+        // The kernel looks at the low half alone; so does the filter.
+        assert_eq!(ours(libc::SYS_ioctl, [0, 1 << 32 | libc::TIOCSTI as u64]), refused);
+        assert_eq!(ours(libc::SYS_ioctl, [0, libc::TIOCGWINSZ as u64]), SECCOMP_RET_ALLOW);
+    }
+
+    #[test]
+    fn other_numberings_of_calls_are_no_way_around() {
+        assert_eq!(verdict(0x4000_0003, libc::SYS_read, [0; 2]), SECCOMP_RET_KILL_PROCESS, "32-bit");
+        assert_eq!(ours(0x4000_0000 | libc::SYS_bpf, [0; 2]), SECCOMP_RET_ERRNO | ENOSYS as u32, "x32");
+    }
+}

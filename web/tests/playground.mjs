@@ -1,0 +1,157 @@
+// What the browser tests stand on: a real docker-registry, a real `newroot serve`, a real Chromium. Nothing is mocked;
+// what is missing makes the test fail.
+
+import assert from "node:assert/strict";
+import { execFileSync, spawn } from "node:child_process";
+import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { createInterface } from "node:readline";
+import { chromium } from "playwright-core";
+
+const root = new URL("../..", import.meta.url).pathname;
+
+/** Where screenshots go, to be looked at. */
+export const screenshots = join(root, "target/screenshots");
+
+/** The first line of a program's output that matches; the rest is read and forgotten, so that no pipe fills up. */
+async function lineOf(stream, pattern) {
+  const said = [];
+  for await (const line of createInterface({ input: stream })) {
+    said.push(line);
+    const match = pattern.exec(line);
+    if (match) {
+      stream.resume();
+      return match;
+    }
+  }
+  throw new Error(`no line matched ${pattern}:\n${said.join("\n")}`);
+}
+
+async function ended(child, signal) {
+  if (child.exitCode === null) {
+    const exit = new Promise((resolve) => child.once("exit", resolve));
+    child.kill(signal);
+    await exit;
+  }
+  return child.exitCode;
+}
+
+/** A docker-registry on a free port with Newroot's busybox image under another name. */
+async function startRegistry(directory, image) {
+  const config = join(directory, "registry.yml");
+  writeFileSync(
+    config,
+    `version: 0.1\nlog: {level: info, formatter: text}\n` +
+      `storage: {filesystem: {rootdirectory: ${directory}/registry}}\nhttp: {addr: 127.0.0.1:0}\n`,
+  );
+  const env = { ...process.env, OTEL_TRACES_EXPORTER: "none" };
+  const registry = spawn("docker-registry", ["serve", config], { env, stdio: ["ignore", "ignore", "pipe"] });
+  const [, address] = await lineOf(registry.stderr, /listening on ([0-9.:]+)/);
+  const from = `oci:${root}target/dist/images/busybox`;
+  const options = ["copy", "--quiet", "--insecure-policy", "--dest-tls-verify=false"];
+  execFileSync("skopeo", [...options, from, `docker://${address}/library/${image}`], { stdio: "inherit" });
+  return { registry, url: `http://${address}` };
+}
+
+/** Everything a browser test needs; `close` ends it all and says whether the server ended well. */
+export async function start({ image = "alpine" } = {}) {
+  assert.ok(process.env.NEWROOT_BIN, "NEWROOT_BIN names the binary: run the tests by `cargo xtask test`");
+  const directory = mkdtempSync(join(tmpdir(), "newroot-page-"));
+  mkdirSync(screenshots, { recursive: true });
+  const { registry, url } = await startRegistry(directory, image);
+  const flags = ["--listen", "127.0.0.1:0", "--run", `${directory}/run`, "--state", `${directory}/state`];
+  const server = spawn(process.env.NEWROOT_BIN, ["serve", ...flags, "--upstream", url], {
+    stdio: ["ignore", "pipe", "inherit"],
+  });
+  const [, address] = await lineOf(server.stdout, /(http:\/\/[0-9.:]+)/);
+  const browser = await chromium.launch({
+    executablePath: "/usr/bin/chromium",
+    args: [
+      "--no-sandbox",
+      "--disable-gpu",
+      "--disable-quic",
+      "--no-first-run",
+      "--disable-background-networking",
+      "--disable-component-update",
+      "--disable-sync",
+    ],
+  });
+  return {
+    address,
+    browser,
+    directory,
+    async close() {
+      await browser.close();
+      const status = await ended(server, "SIGINT");
+      await ended(registry, "SIGKILL");
+      rmSync(directory, { recursive: true, force: true });
+      return status;
+    },
+  };
+}
+
+/** Opens the page in a browser of its own, and listens for what must not happen there. */
+export async function openPage(playground, { theme = "dark", size = { width: 1280, height: 720 } } = {}) {
+  const context = await playground.browser.newContext({ viewport: size, colorScheme: theme });
+  const page = await context.newPage();
+  const complaints = [];
+  page.on("console", (message) => {
+    if (["error", "warning"].includes(message.type())) complaints.push(message.text());
+  });
+  page.on("pageerror", (error) => complaints.push(String(error)));
+  page.on("request", (request) => {
+    if (!request.url().startsWith(playground.address) && !request.url().startsWith("data:")) {
+      complaints.push(`a request to ${request.url()}`);
+    }
+  });
+  await page.goto(playground.address);
+  await page.waitForSelector("html[data-connection=open]");
+  await prompt(page, "host");
+  await prompt(page, "container");
+  return { page, context, complaints };
+}
+
+/** The text that a terminal shows. */
+export function screen(page, terminal) {
+  return page.locator(`[data-terminal="${terminal}"] .xterm-rows`);
+}
+
+/** Waits until a terminal's last line is a prompt. */
+export async function prompt(page, terminal) {
+  await page.waitForFunction((name) => {
+    const rows = [...document.querySelectorAll(`[data-terminal="${name}"] .xterm-rows > div`)];
+    const last = rows.map((row) => row.textContent.trimEnd()).filter(Boolean).at(-1);
+    return /[#$]$/.test(last ?? "");
+  }, terminal);
+}
+
+/** Waits until a terminal shows a text. */
+export async function shows(page, terminal, text) {
+  await page.waitForFunction(
+    ([name, wanted]) =>
+      [...document.querySelectorAll(`[data-terminal="${name}"] .xterm-rows > div`)]
+        .map((row) => row.textContent)
+        .join("\n")
+        .includes(wanted),
+    [terminal, text],
+  );
+}
+
+/** Types a line into a terminal, as a person does: a click, the keys, Enter. */
+export async function type(page, terminal, line) {
+  await page.locator(`[data-terminal="${terminal}"]`).click();
+  await page.keyboard.type(line);
+  await page.keyboard.press("Enter");
+}
+
+/** The mount card of a view: by its mount namespace's place in the order of appearance, or by its root directory. */
+export function card(page, { ordinal, root }) {
+  const by = (name, value) => (value === undefined ? "" : `[data-${name}="${value}"]`);
+  return page.locator(`article[data-view]${by("ordinal", ordinal)}${by("root", root)}:not([data-state="gone"])`);
+}
+
+/** A row of a card that is there, or is new; not one that has just gone. */
+export function row(card, mountPoint) {
+  return card.locator(`tr[data-mount-point="${mountPoint}"]:not([data-state="gone"])`);
+}
