@@ -101,6 +101,26 @@ mod tests {
     use super::*;
 
     #[test]
+    fn the_build_is_named_by_what_gets_into_it() {
+        let root = std::env::temp_dir().join(format!("newroot-build-id-{}", std::process::id()));
+        let put = |name: &str, text: &str| {
+            let path = root.join(name);
+            fs::create_dir_all(path.parent().expect("a folder")).expect("make the folder");
+            fs::write(path, text).expect("write the file");
+            build_id(&root).expect("name the build")
+        };
+        let first = put("web/style/page.css", "a");
+        assert_eq!(put("web/style/page.css", "a"), first, "written anew, but the same");
+        assert_eq!(put("web/tests/page.test.mjs", "b"), first);
+        assert_eq!(put("web/node_modules/a/index.js", "c"), first);
+        assert_eq!(put("README.md", "d"), first);
+        let second = put("web/style/page.css", "b");
+        let third = put("lessons/01-a/lesson.md", "e");
+        fs::remove_dir_all(&root).expect("remove the folder");
+        assert!(first != second && second != third && third != first);
+    }
+
+    #[test]
     fn tells_a_static_program_from_a_dynamic_one() {
         let busybox = fs::read(crate::image::find_busybox().expect("setup installs it")).expect("read busybox");
         assert_eq!(interpreter(&busybox).expect("busybox is ELF"), None);
