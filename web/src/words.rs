@@ -26,7 +26,7 @@ pub fn connection(connection: Connection) -> &'static str {
     }
 }
 
-/// A mark as the attribute that style sheet and tests read.
+/// A mark as a word, which is also the attribute that style sheet and tests read.
 pub fn mark_name(mark: Mark) -> &'static str {
     match mark {
         Mark::None => "",
@@ -36,17 +36,14 @@ pub fn mark_name(mark: Mark) -> &'static str {
     }
 }
 
-/// A mark with its age.
-pub fn mark(mark: Mark, now: f64) -> String {
-    let ago = |at: f64| match ((now - at) / 1000.0).max(0.0) as u32 {
-        0 => "now".to_owned(),
-        seconds => format!("{seconds} s ago"),
-    };
+/// How long ago what a mark tells of happened, to go on after the mark's name; empty where it does not matter.
+pub fn mark_age(mark: Mark, now: f64) -> String {
     match mark {
-        Mark::None => String::new(),
-        Mark::New(at) => format!("new, {}", ago(at)),
-        Mark::Changed(at) => format!("changed, {}", ago(at)),
-        Mark::Gone(_) => "gone".to_owned(),
+        Mark::New(at) | Mark::Changed(at) => match ((now - at) / 1000.0).max(0.0) as u32 {
+            0 => ", now".to_owned(),
+            seconds => format!(", {seconds} s ago"),
+        },
+        Mark::None | Mark::Gone(_) => String::new(),
     }
 }
 

@@ -102,11 +102,11 @@ fn lines(file: SourceFile, step: &CodeStep) -> impl IntoView + use<> {
     view! { <code class="listing">{file.lines.into_iter().map(line).collect_view()}</code> }
 }
 
-/// Scrolls to the step, leaving a line and a half of what comes before it in sight.
+/// Scrolls to the step, leaving the line before it in sight.
 fn bring_to_top(body: NodeRef<Div>) {
     let Some(body) = body.get_untracked() else { return };
     if let Ok(Some(line)) = body.query_selector(".line.step") {
         let line: HtmlElement = line.unchecked_into();
-        body.set_scroll_top(line.offset_top() - body.offset_top() - line.offset_height() * 3 / 2);
+        body.set_scroll_top(line.offset_top() - body.offset_top() - line.offset_height());
     }
 }

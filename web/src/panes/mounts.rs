@@ -2,7 +2,7 @@
 
 use std::collections::HashSet;
 
-use leptos::html::Tr;
+use leptos::html::{Article, Tr};
 use leptos::prelude::*;
 use shared::mount::{Mount, MountId};
 use shared::protocol::ViewId;
@@ -100,9 +100,16 @@ fn CardView(page: Page, id: ViewId, alone: Memo<Vec<(ViewId, HashSet<MountId>)>>
     let root = Memo::new(move |_| card.with(|card| card.as_ref().map(|card| card.view.root.clone())));
     let moved = move || root.get().filter(|root| root != "/");
     let title = format!("card-{}", id.0);
+    let element = NodeRef::<Article>::new();
+    Effect::new(move |_| {
+        if let (Some(card), Mark::New(_)) = (element.get(), mark.get_untracked()) {
+            show_card(&card);
+        }
+    });
     let labelled_by = title.clone();
     view! {
         <article
+            node_ref=element
             aria-labelledby=labelled_by
             data-view=id.0.to_string()
             data-namespace=of_view(|card| card.view.mount_namespace.to_string())
@@ -116,8 +123,10 @@ fn CardView(page: Page, id: ViewId, alone: Memo<Vec<(ViewId, HashSet<MountId>)>>
                 <span class="inode" title="The mount namespace, as readlink /proc/PID/ns/mnt tells it">
                     {of_view(|card| card.view.mount_namespace.to_string())}
                 </span>
-                <span class="note">{move || words::mark(mark.get(), page.model.now.get())}</span>
-                <span class="processes" title="The processes in it">{of_view(|card| words::processes(&card.view))}</span>
+                {note(page, mark.into(), false)}
+                <span class="processes" title=of_view(|card| words::processes(&card.view))>
+                    {of_view(|card| words::processes(&card.view))}
+                </span>
                 <Show when=move || moved().is_some()>
                     <span class="root">"root directory " <code>{moved}</code></span>
                 </Show>
@@ -164,10 +173,6 @@ fn RowView(page: Page, line: Line) -> impl IntoView {
             show_row(&row);
         }
     });
-    let note = move || match mark {
-        Mark::None if only_here => "only here".to_owned(),
-        mark => words::mark(mark, page.model.now.get()),
-    };
     let details = format!("{} {}", mount.source, mount.options);
     let (above, own) = mount.mount_point.split_at(prefix);
     view! {
@@ -186,11 +191,21 @@ fn RowView(page: Page, line: Line) -> impl IntoView {
             <td>
                 <span class="details">
                     <span class="source" title=details.clone()>{details.clone()}</span>
-                    <span class="note">{note}</span>
+                    {note(page, Signal::stored(mark), only_here)}
                 </span>
             </td>
         </tr>
     }
+}
+
+/// What is said of a row or a card besides its content: the mark in a word, and its age where there is room.
+fn note(page: Page, mark: Signal<Mark>, only_here: bool) -> impl IntoView {
+    let word = move || match mark.get() {
+        Mark::None if only_here => "only here",
+        mark => words::mark_name(mark),
+    };
+    let age = move || words::mark_age(mark.get(), page.model.now.get());
+    view! { <span class="note">{word}<span class="age">{age}</span></span> }
 }
 
 /// Brings a new row into sight within its card, and moves nothing else on the page.
@@ -200,5 +215,15 @@ fn show_row(row: &web_sys::HtmlElement) {
     let below = line.bottom() - seen.bottom();
     if below > 0.0 {
         table.set_scroll_top(table.scroll_top() + below.ceil() as i32);
+    }
+}
+
+/// Brings a new card into sight where there are more than fit side by side.
+fn show_card(card: &web_sys::HtmlElement) {
+    let Some(cards) = card.parent_element() else { return };
+    let (seen, place) = (cards.get_bounding_client_rect(), card.get_bounding_client_rect());
+    let beyond = place.right() - seen.right();
+    if beyond > 0.0 {
+        cards.set_scroll_left(cards.scroll_left() + beyond.ceil() as i32);
     }
 }
