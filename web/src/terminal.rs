@@ -58,6 +58,13 @@ struct Screen {
     xterm: Xterm,
     fit: FitAddon,
     outbox: Outbox,
+    /// The element it fills, once there is one.
+    host: RefCell<Option<HtmlElement>>,
+    /// Whether xterm has been opened in it.
+    opened: Cell<bool>,
+    /// Whether what is being parsed is old output. Programs' questions in it were answered long ago, and xterm's
+    /// answers would now be read as typed.
+    replaying: Cell<bool>,
     /// After the last byte that came.
     received: Cell<u64>,
     /// After the last byte that xterm has parsed.
@@ -122,7 +129,7 @@ impl Screens {
 
     /// Gives a terminal the keyboard.
     pub fn focus(self, id: TerminalId) {
-        self.with(id, |screen| screen.xterm.focus());
+        self.with(id, |screen| screen.focus());
     }
 
     /// Types a command and Enter, as if by hand, and gives the terminal the keyboard.
@@ -130,8 +137,8 @@ impl Screens {
         let keys = format!("{}\r", command.replace('\n', "\r"));
         self.outbox.input(id, keys.as_bytes());
         self.with(id, |screen| {
+            screen.focus();
             screen.xterm.scroll_to_bottom();
-            screen.xterm.focus();
         });
     }
 
@@ -171,6 +178,9 @@ impl Screen {
             xterm,
             fit,
             outbox,
+            host: RefCell::new(None),
+            opened: Cell::new(false),
+            replaying: Cell::new(true),
             received: Cell::new(0),
             parsed: Cell::new(0),
             acknowledged: Cell::new(0),
@@ -183,7 +193,13 @@ impl Screen {
 
     fn listen(self: &Rc<Screen>) {
         let (id, outbox) = (self.id, self.outbox);
-        let data = Closure::<dyn Fn(String)>::new(move |text: String| outbox.input(id, text.as_bytes()));
+        let screen = Rc::downgrade(self);
+        let data = Closure::<dyn Fn(String)>::new(move |text: String| {
+            let replaying = screen.upgrade().is_some_and(|screen| screen.replaying.get());
+            if !(replaying && text.starts_with('\x1b')) {
+                outbox.input(id, text.as_bytes());
+            }
+        });
         let binary = Closure::<dyn Fn(String)>::new(move |text: String| {
             let bytes: Vec<u8> = text.chars().map(|byte| byte as u8).collect();
             outbox.input(id, &bytes);
@@ -230,15 +246,14 @@ impl Screen {
     }
 
     fn attach(self: &Rc<Screen>, host: &HtmlElement) {
-        self.xterm.open(host);
-        self.fit.fit();
+        self.host.replace(Some(host.clone()));
         let screen = Rc::downgrade(self);
         let resized = Closure::<dyn Fn()>::new(move || {
             let screen = screen.clone();
-            // In the next frame: fitting changes what is being observed.
+            // In the next frame: filling changes what is being observed.
             request_animation_frame(move || {
                 if let Some(screen) = screen.upgrade() {
-                    screen.fit.fit();
+                    screen.fill();
                 }
             });
         });
@@ -246,6 +261,23 @@ impl Screen {
             observer.observe(host);
         }
         self.listeners.borrow_mut().push(Box::new(resized));
+    }
+
+    /// Makes the screen as large as its element. xterm measures its font when it is opened, so that has to wait until
+    /// the element is seen.
+    fn fill(&self) {
+        let host = self.host.borrow();
+        if let Some(host) = host.as_ref().filter(|host| host.client_width() > 0) {
+            if !self.opened.replace(true) {
+                self.xterm.open(host);
+            }
+            self.fit.fit();
+        }
+    }
+
+    fn focus(&self) {
+        self.fill();
+        self.xterm.focus();
     }
 
     fn write(self: &Rc<Screen>, offset: u64, bytes: Uint8Array) {
@@ -267,6 +299,9 @@ impl Screen {
             return;
         }
         self.parsed.set(end);
+        if end == self.received.get() {
+            self.replaying.set(false);
+        }
         if end - self.acknowledged.get() >= ACKNOWLEDGE_EACH {
             self.acknowledge();
         } else if end == self.received.get() {
@@ -288,6 +323,7 @@ impl Screen {
 
     fn restart(&self, offset: u64) {
         self.era.set(self.era.get() + 1);
+        self.replaying.set(true);
         self.received.set(offset);
         self.parsed.set(offset);
         self.acknowledged.set(offset);

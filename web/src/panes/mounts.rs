@@ -106,7 +106,7 @@ fn CardView(page: Page, id: ViewId, alone: Memo<Vec<(ViewId, HashSet<MountId>)>>
             show_card(&card);
         }
     });
-    let labelled_by = title.clone();
+    let (labelled_by, table_labelled_by) = (title.clone(), title.clone());
     view! {
         <article
             node_ref=element
@@ -135,7 +135,7 @@ fn CardView(page: Page, id: ViewId, alone: Memo<Vec<(ViewId, HashSet<MountId>)>>
                 when=move || !rows.with(Vec::is_empty)
                 fallback=move || view! { <p class="notice">{move || why_empty(moved().is_some())}</p> }
             >
-                <div class="table">
+                <div class="table" role="group" tabindex="0" aria-labelledby=table_labelled_by.clone()>
                     <table>
                         <thead>
                             <tr>

@@ -84,7 +84,10 @@ fn Tab(page: Page, id: TerminalId) -> impl IntoView {
     let name = move || terminal.get().map(|terminal| terminal.name);
     let program =
         move || terminal.get().map(|terminal| if terminal.running { terminal.program } else { "ended".to_owned() });
-    let description = move || ordinal.get().map(|ordinal| format!("in mount namespace {ordinal}"));
+    let description = move || {
+        let place = ordinal.get().map(|ordinal| format!(", in mount namespace {ordinal}")).unwrap_or_default();
+        Some(program()? + &place)
+    };
     view! {
         <button
             id=format!("tab-{}", id.0)
@@ -100,7 +103,8 @@ fn Tab(page: Page, id: TerminalId) -> impl IntoView {
         >
             <NamespaceSign ordinal/>
             <span class="name">{name}</span>
-            <span class="program">{program}</span>
+            // Shown by the style sheet: it describes the terminal, and is no part of its name.
+            <span class="program" data-program=program></span>
         </button>
     }
 }
