@@ -6,6 +6,7 @@
 pub mod lesson;
 pub mod mount;
 pub mod protocol;
+pub mod tables;
 
 /// Names this build of Newroot. The page and the lab each carry the one they were compiled with; when they
 /// differ, the page is stale and reloads itself (once).

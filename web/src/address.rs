@@ -1,0 +1,24 @@
+//! The address of a step within the page: `#/LESSON-SLUG/STEP-SLUG`, so that a reload or a shared link opens it.
+
+/// Which step of which lesson; empty where the address does not say.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Address {
+    /// The lesson's slug.
+    pub lesson: String,
+    /// The step's slug.
+    pub step: String,
+}
+
+impl Address {
+    /// What the browser's address names.
+    pub fn current() -> Address {
+        let hash = leptos::prelude::window().location().hash().unwrap_or_default();
+        let mut parts = hash.trim_start_matches(['#', '/']).split('/').map(str::to_owned);
+        Address { lesson: parts.next().unwrap_or_default(), step: parts.next().unwrap_or_default() }
+    }
+
+    /// A link to a step.
+    pub fn href(lesson: &str, step: &str) -> String {
+        format!("#/{lesson}/{step}")
+    }
+}

@@ -1,0 +1,147 @@
+//! The life of the page's WebSocket: opens it, hands on what it brings, and opens it again when it breaks.
+
+use std::time::Duration;
+
+use js_sys::{ArrayBuffer, JSON};
+use leptos::prelude::*;
+use shared::protocol::{CLOSE_LAB_ENDED, ToLab, ToPage};
+use wasm_bindgen::prelude::*;
+use web_sys::{BinaryType, CloseEvent, MessageEvent, WebSocket};
+
+use crate::Page;
+use crate::model::Connection;
+
+/// The first wait before trying again, doubled each time up to [`LONGEST_WAIT`], in milliseconds.
+const FIRST_WAIT: f64 = 250.0;
+const LONGEST_WAIT: f64 = 5_000.0;
+
+/// The socket of the moment and its listeners.
+#[derive(Default)]
+pub struct Link {
+    socket: Option<WebSocket>,
+    listeners: Vec<Closure<dyn FnMut(JsValue)>>,
+    /// Counts sockets, so that a word from an earlier one is known as such.
+    number: u32,
+    /// How often in a row opening has failed.
+    failures: i32,
+}
+
+/// Opens the socket; anything an earlier one still says is ignored.
+pub fn open(page: Page) {
+    close(page);
+    let origin = window().location().origin().unwrap_or_default();
+    let Ok(socket) = WebSocket::new(&format!("{}/api/lab", origin.replacen("http", "ws", 1))) else { return };
+    socket.set_binary_type(BinaryType::Arraybuffer);
+    let number = page.link.with_value(|link| link.number);
+    let current = move || page.link.with_value(|link| link.number == number);
+
+    let greet = listener(move |_| {
+        if current() {
+            page.outbox.send(&ToLab::Hello { terminals: page.screens.offsets() });
+            page.screens.tell_sizes();
+        }
+    });
+    let hear = listener(move |event| {
+        if current() {
+            let data = event.unchecked_into::<MessageEvent>().data();
+            match data.dyn_into::<ArrayBuffer>() {
+                Ok(frame) => page.screens.show(&frame),
+                Err(text) => receive(page, &text),
+            }
+        }
+    });
+    let lose = listener(move |event| {
+        if current() {
+            closed(page, event.unchecked_into::<CloseEvent>().code());
+        }
+    });
+    socket.set_onopen(Some(greet.as_ref().unchecked_ref()));
+    socket.set_onmessage(Some(hear.as_ref().unchecked_ref()));
+    socket.set_onclose(Some(lose.as_ref().unchecked_ref()));
+    page.outbox.attach(Some(socket.clone()));
+    page.link.update_value(|link| {
+        link.socket = Some(socket);
+        link.listeners = vec![greet, hear, lose];
+    });
+}
+
+/// Leaves the socket of the moment, if there is one.
+pub fn close(page: Page) {
+    page.outbox.attach(None);
+    page.link.update_value(|link| {
+        link.number += 1;
+        if let Some(socket) = link.socket.take() {
+            socket.set_onopen(None);
+            socket.set_onmessage(None);
+            socket.set_onclose(None);
+            // Fails only where it is closed already.
+            let _ = socket.close();
+        }
+        link.listeners.clear();
+    });
+}
+
+/// Tries again at once if the connection is lost: the network came back, or the learner did.
+pub fn hasten(page: Page) {
+    if page.model.connection.get_untracked() == Connection::Lost {
+        page.link.update_value(|link| link.failures = 0);
+        open(page);
+    }
+}
+
+/// Leaves the machine behind for a new one.
+pub fn start_over(page: Page) {
+    page.screens.clear();
+    page.model.forget_machine();
+    open(page);
+}
+
+fn listener(listener: impl FnMut(JsValue) + 'static) -> Closure<dyn FnMut(JsValue)> {
+    Closure::new(listener)
+}
+
+fn receive(page: Page, text: &JsValue) {
+    let parsed = text.as_string().and_then(|text| JSON::parse(&text).ok());
+    let Some(message) = parsed.and_then(|value| serde_wasm_bindgen::from_value::<ToPage>(value).ok()) else {
+        // A newer lab may say what this page does not know; the build in its greeting has the page reload.
+        return;
+    };
+    match &message {
+        ToPage::Hello { build, terminals, .. } => {
+            page.link.update_value(|link| link.failures = 0);
+            if crate::stale::is_stale(build) {
+                return;
+            }
+            page.screens.make(terminals);
+        }
+        ToPage::Skip { terminal, offset } => page.screens.skip(*terminal, *offset),
+        _ => {}
+    }
+    page.model.receive(message);
+}
+
+fn closed(page: Page, code: u16) {
+    page.outbox.attach(None);
+    if code == CLOSE_LAB_ENDED {
+        page.model.connection.set(Connection::Ended);
+        return;
+    }
+    if page.model.connection.get_untracked() == Connection::Open {
+        page.model.connection.set(Connection::Lost);
+    }
+    let (number, failures) = page
+        .link
+        .try_update_value(|link| {
+            link.failures += 1;
+            (link.number, link.failures)
+        })
+        .unwrap_or_default();
+    // Spread out, so that a room of sixty does not come back in the same instant.
+    let wait = (FIRST_WAIT * f64::from(failures - 1).exp2()).min(LONGEST_WAIT) * (0.5 + js_sys::Math::random());
+    let retry = move || {
+        if page.link.with_value(|link| link.number == number) {
+            open(page);
+        }
+    };
+    set_timeout(retry, Duration::from_millis(wait as u64));
+}

@@ -1,0 +1,55 @@
+//! The page's few pictures, as SVG in the colour of the text around them. Names for them are the buttons' own.
+
+use leptos::prelude::*;
+
+/// A picture.
+#[derive(Clone, Copy)]
+pub struct Icon(&'static str);
+
+impl Icon {
+    /// Run this.
+    pub const RUN: Icon = Icon(r#"<path d="M5 3.2v9.6L12.6 8z" fill="currentColor" stroke="none"/>"#);
+    /// Copy this.
+    pub const COPY: Icon = Icon(
+        r#"<rect x="5.5" y="5.5" width="8" height="8" rx="1.5"/><path d="M10.5 3v-.5a1 1 0 0 0-1-1h-6a1 1 0 0 0-1 1v6a1 1 0 0 0 1 1H4" transform="translate(0 1)"/>"#,
+    );
+    /// Done.
+    pub const DONE: Icon = Icon(r#"<path d="m3 8.5 3.2 3.2L13 4.8"/>"#);
+    /// Light or dark.
+    pub const THEME: Icon =
+        Icon(r#"<circle cx="8" cy="8" r="5.7"/><path d="M8 2.3a5.7 5.7 0 0 1 0 11.4z" fill="currentColor"/>"#);
+    /// One after the other.
+    pub const TABS: Icon = Icon(r#"<rect x="2" y="3" width="12" height="10" rx="1.5"/><path d="M2 6.5h12M7 3v3.5"/>"#);
+    /// Side by side.
+    pub const SPLIT: Icon = Icon(r#"<rect x="2" y="3" width="12" height="10" rx="1.5"/><path d="M8 3v10"/>"#);
+    /// Start over.
+    pub const RESET: Icon = Icon(r#"<path d="M3.2 8a4.8 4.8 0 1 0 1.5-3.5L3 6.1"/><path d="M3 2.6v3.5h3.5"/>"#);
+    /// Back.
+    pub const PREVIOUS: Icon = Icon(r#"<path d="M10 3.5 5.5 8l4.5 4.5"/>"#);
+    /// Onwards.
+    pub const NEXT: Icon = Icon(r#"<path d="M6 3.5 10.5 8 6 12.5"/>"#);
+
+    /// Shows it.
+    pub fn show(self) -> impl IntoView {
+        let picture = format!(
+            r#"<svg viewBox="0 0 16 16" width="16" height="16" fill="none" stroke="currentColor" stroke-width="1.5" stroke-linecap="round" stroke-linejoin="round">{}</svg>"#,
+            self.0
+        );
+        view! { <span class="icon" aria-hidden="true" inner_html=picture></span> }
+    }
+}
+
+/// The sign of a mount namespace: its colour, and its number within, so that colour is never the only sign.
+#[component]
+pub fn NamespaceSign(#[prop(into)] ordinal: Signal<Option<u32>>) -> impl IntoView {
+    view! {
+        <span class="sign" aria-hidden="true" data-hue=move || hue(ordinal.get())>
+            {move || ordinal.get().map(|ordinal| ordinal.to_string())}
+        </span>
+    }
+}
+
+/// Which of the style sheet's eight hues a mount namespace has.
+pub fn hue(ordinal: Option<u32>) -> Option<String> {
+    ordinal.map(|ordinal| (ordinal % 8).to_string())
+}

@@ -1,0 +1,163 @@
+//! What the page knows, as signals that the panes read. Messages come in here; nothing goes out from here.
+
+use std::time::Duration;
+
+use leptos::prelude::*;
+use shared::lesson::{Lesson, SourceFile, Step};
+use shared::protocol::{Terminal, TerminalId, ToPage, ViewId};
+
+use crate::address::Address;
+use crate::tables::Tables;
+
+/// How the page stands with its lab.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Connection {
+    /// For the first time, or with a new machine.
+    Connecting,
+    /// Greeted.
+    Open,
+    /// It was open, and is tried again.
+    Lost,
+    /// The lab is no more; only a new machine helps.
+    Ended,
+}
+
+/// The four panes, in the order of the keyboard.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Pane {
+    /// The prose of the step.
+    Lesson,
+    /// The taught code.
+    Code,
+    /// The terminals.
+    Terminals,
+    /// The mount tables.
+    Mounts,
+}
+
+/// What has to be fetched before it can be shown.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Loaded<T> {
+    /// On its way.
+    Waiting,
+    /// Here.
+    Here(T),
+    /// It could not be had.
+    Failed,
+}
+
+/// What the page knows.
+#[derive(Clone, Copy)]
+pub struct Model {
+    /// How the page stands with its lab.
+    pub connection: RwSignal<Connection>,
+    /// The lab's terminals, in the order of their tabs.
+    pub terminals: RwSignal<Vec<Terminal>>,
+    /// The terminal in front: the one that was used last.
+    pub front: RwSignal<Option<TerminalId>>,
+    /// The mount tables.
+    pub tables: RwSignal<Tables>,
+    /// All lessons.
+    pub lessons: RwSignal<Loaded<Vec<Lesson>>>,
+    /// The taught code.
+    pub sources: RwSignal<Loaded<Vec<SourceFile>>>,
+    /// The step that the page's address names.
+    pub address: RwSignal<Address>,
+    /// The pane in front, where there is room for one only.
+    pub pane: RwSignal<Pane>,
+    /// The time, to the second, in milliseconds since 1970.
+    pub now: RwSignal<f64>,
+}
+
+impl Model {
+    /// A model that knows nothing yet, and a clock that runs.
+    pub fn new() -> Model {
+        let model = Model {
+            connection: RwSignal::new(Connection::Connecting),
+            terminals: RwSignal::new(Vec::new()),
+            front: RwSignal::new(None),
+            tables: RwSignal::new(Tables::default()),
+            lessons: RwSignal::new(Loaded::Waiting),
+            sources: RwSignal::new(Loaded::Waiting),
+            address: RwSignal::new(Address::current()),
+            pane: RwSignal::new(Pane::Lesson),
+            now: RwSignal::new(js_sys::Date::now()),
+        };
+        set_interval(move || model.tick(js_sys::Date::now()), Duration::from_secs(1));
+        window_event_listener(leptos::ev::hashchange, move |_| model.address.set(Address::current()));
+        model
+    }
+
+    fn tick(self, now: f64) {
+        self.now.set(now);
+        if self.tables.with_untracked(|tables| tables.has_aged(now)) {
+            self.tables.update(|tables| tables.age(now));
+        }
+    }
+
+    /// Takes in what the lab says.
+    pub fn receive(self, message: ToPage) {
+        let now = js_sys::Date::now();
+        // A mark must not lie in the future of the clock that tells its age.
+        self.now.set(now);
+        match message {
+            ToPage::Hello { terminals, .. } => self.greeted(terminals),
+            ToPage::Terminal { terminal } => {
+                self.terminals.update(|terminals| match terminals.iter_mut().find(|known| known.id == terminal.id) {
+                    Some(known) => *known = terminal,
+                    None => terminals.push(terminal),
+                })
+            }
+            ToPage::View { view, rows } => self.tables.update(|tables| tables.view(view, rows, now)),
+            ToPage::Rows { view, diff } => self.tables.update(|tables| tables.rows(view, diff, now)),
+            ToPage::ViewGone { view } => self.tables.update(|tables| tables.gone(view, now)),
+            // The screens' business.
+            ToPage::Skip { .. } => {}
+        }
+    }
+
+    fn greeted(self, terminals: Vec<Terminal>) {
+        self.connection.set(Connection::Open);
+        if self.front.get_untracked().is_none() {
+            self.front.set(terminals.first().map(|terminal| terminal.id));
+        }
+        self.terminals.set(terminals);
+        self.tables.update(Tables::greeted);
+        // The views follow the greeting at once, but nothing says which is the last. Old cards stay until then, so
+        // that a short loss of the connection does not make the pane flicker.
+        set_timeout(move || self.tables.update(Tables::settle), Duration::from_millis(400));
+    }
+
+    /// Forgets a machine that has ended. Terminals stay, for the next one has the same.
+    pub fn forget_machine(self) {
+        self.connection.set(Connection::Connecting);
+        self.tables.set(Tables::default());
+    }
+
+    /// The number of a view's mount namespace, which chooses its colour.
+    pub fn ordinal(self, view: Option<ViewId>) -> Option<u32> {
+        self.tables.with(|tables| tables.card(view?).map(|card| card.view.ordinal))
+    }
+
+    /// The terminal of this name.
+    pub fn terminal_named(self, name: &str) -> Option<Terminal> {
+        self.terminals.with(|terminals| terminals.iter().find(|terminal| terminal.name == name).cloned())
+    }
+
+    /// The lesson of the address and the index of its step; the first ones where it names none.
+    pub fn place(self) -> Option<(Lesson, usize)> {
+        let address = self.address.get();
+        self.lessons.with(|lessons| {
+            let Loaded::Here(lessons) = lessons else { return None };
+            let lesson = lessons.iter().find(|lesson| lesson.slug == address.lesson).or(lessons.first())?;
+            let step = lesson.steps.iter().position(|step| step.slug == address.step).unwrap_or(0);
+            Some((lesson.clone(), step))
+        })
+    }
+
+    /// The step of the address.
+    pub fn step(self) -> Option<Step> {
+        let (lesson, step) = self.place()?;
+        lesson.steps.get(step).cloned()
+    }
+}

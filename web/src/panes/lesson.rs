@@ -1,0 +1,156 @@
+//! The lesson: a step's prose, its commands that run with one click, its folds, and the way to the other steps.
+
+use std::time::Duration;
+
+use leptos::html::Div;
+use leptos::prelude::*;
+use shared::lesson::{Block, Lesson};
+
+use crate::address::Address;
+use crate::icons::{Icon, NamespaceSign};
+use crate::model::{Connection, Loaded, Pane};
+use crate::{Page, clipboard};
+
+/// The lesson pane.
+#[component]
+pub fn LessonPane(page: Page) -> impl IntoView {
+    let place = Memo::new(move |_| page.model.place());
+    let failed = move || page.model.lessons.with(|lessons| *lessons == Loaded::Failed);
+    let body = NodeRef::<Div>::new();
+    Effect::new(move |_| {
+        place.track();
+        if let Some(body) = body.get_untracked() {
+            body.set_scroll_top(0);
+        }
+    });
+    view! {
+        <section id="lesson" class="pane lesson" aria-label="Lesson" tabindex="-1">
+            {move || place.get().map(|(lesson, step)| progress(&lesson, step))}
+            <div class="lesson-body" node_ref=body>
+                {move || place.get().map(|(lesson, step)| view! {
+                    <article class="prose">
+                        <h2>{lesson.steps.get(step).map(|step| step.title.clone())}</h2>
+                        {blocks(page, lesson.steps.get(step).map(|step| step.blocks.clone()).unwrap_or_default())}
+                    </article>
+                })}
+                <Show when=failed>
+                    <p class="notice">"The lesson could not be loaded. Reload the page to try again."</p>
+                </Show>
+            </div>
+            {move || place.get().map(|(lesson, step)| turn(&lesson, step))}
+        </section>
+    }
+}
+
+/// All steps as a row of links.
+fn progress(lesson: &Lesson, current: usize) -> impl IntoView + use<> {
+    let steps = lesson.steps.iter().enumerate().map(|(place, step)| {
+        let number = place + 1;
+        view! {
+            <li>
+                <a
+                    href=Address::href(&lesson.slug, &step.slug)
+                    aria-current=(place == current).then_some("step")
+                    aria-label=format!("Step {number}: {}", step.title)
+                    title=format!("{number}. {}", step.title)
+                    class:past=place < current
+                ></a>
+            </li>
+        }
+    });
+    view! { <nav class="progress" aria-label="Steps"><ol>{steps.collect_view()}</ol></nav> }
+}
+
+/// The way to the steps before and after.
+fn turn(lesson: &Lesson, current: usize) -> impl IntoView + use<> {
+    let link = |place: Option<usize>, class: &'static str, word: &'static str, icon: Icon| {
+        let step = lesson.steps.get(place?)?;
+        Some(view! {
+            <a class=class href=Address::href(&lesson.slug, &step.slug)>
+                {icon.show()}
+                <span class="way"><span class="word">{word}</span><span class="title">{step.title.clone()}</span></span>
+            </a>
+        })
+    };
+    view! {
+        <nav class="turn" aria-label="Previous and next step">
+            {link(current.checked_sub(1), "previous", "Previous", Icon::PREVIOUS)}
+            {link(Some(current + 1), "next", "Next", Icon::NEXT)}
+        </nav>
+    }
+}
+
+fn blocks(page: Page, blocks: Vec<Block>) -> impl IntoView {
+    blocks.into_iter().map(|block| one(page, block)).collect_view()
+}
+
+fn one(page: Page, block: Block) -> AnyView {
+    match block {
+        // The server makes this HTML and lets no script, style or raw HTML of an author's through.
+        Block::Prose { html } => view! { <div class="text" inner_html=html></div> }.into_any(),
+        Block::Command { terminal, text } => view! { <Command page terminal text/> }.into_any(),
+        Block::Fold { title, blocks: folded } => view! {
+            <details>
+                <summary>{Icon::NEXT.show()} {title}</summary>
+                <div class="folded">{blocks(page, folded)}</div>
+            </details>
+        }
+        .into_any(),
+    }
+}
+
+/// A command that runs in the terminal it names, and can be copied.
+#[component]
+fn Command(page: Page, terminal: String, text: String) -> impl IntoView {
+    let copied = RwSignal::new(false);
+    let (name, command) = (terminal.clone(), text.clone());
+    let run = move |_| run(page, &name, &command);
+    let command = text.clone();
+    let copy = move |_| {
+        clipboard::copy(&command);
+        copied.set(true);
+        set_timeout(move || copied.set(false), Duration::from_millis(1500));
+    };
+    let name = terminal.clone();
+    let ordinal = Signal::derive(move || page.model.ordinal(page.model.terminal_named(&name)?.view));
+    let closed = move || page.model.connection.get() != Connection::Open;
+    view! {
+        <div class="command">
+            <button
+                class="run"
+                aria-label=format!("Run in {terminal}: {text}")
+                aria-disabled=move || closed().then_some("true")
+                on:click=run
+            >
+                {Icon::RUN.show()}
+                <code>{text.clone()}</code>
+            </button>
+            <span class="where" aria-hidden="true"><NamespaceSign ordinal/>{terminal.clone()}</span>
+            <button
+                class="copy"
+                aria-label=format!("Copy: {text}")
+                title=move || if copied.get() { "Copied" } else { "Copy" }
+                on:click=copy
+            >
+                {move || if copied.get() { Icon::DONE.show() } else { Icon::COPY.show() }}
+            </button>
+        </div>
+    }
+}
+
+/// Types a command into a terminal and brings that to the front. Where its shell has ended, the offer of a new one
+/// is what comes to the front.
+fn run(page: Page, name: &str, command: &str) {
+    let Some(terminal) = page.model.terminal_named(name) else { return };
+    if page.model.connection.get_untracked() != Connection::Open {
+        return;
+    }
+    page.model.front.set(Some(terminal.id));
+    page.model.pane.set(Pane::Terminals);
+    let command = command.to_owned();
+    // After the terminal has become visible: what is hidden takes no focus.
+    request_animation_frame(move || match terminal.running {
+        true => page.screens.run(terminal.id, &command),
+        false => page.screens.focus(terminal.id),
+    });
+}

@@ -1,0 +1,353 @@
+//! The terminals' screens. The only module that knows xterm: the rest of the page says what to show, type or focus.
+
+use std::cell::{Cell, RefCell};
+use std::collections::BTreeMap;
+use std::rc::Rc;
+use std::time::Duration;
+
+use js_sys::{ArrayBuffer, Object, Reflect, Uint8Array};
+use leptos::prelude::*;
+use shared::protocol::{ACKNOWLEDGE_EACH, Frame, FrameKind, Offset, Size, Terminal, TerminalId, ToLab};
+use wasm_bindgen::prelude::*;
+use web_sys::{HtmlElement, KeyboardEvent, ResizeObserver};
+use xterm_js_sys::{FitAddon, Terminal as Xterm, TerminalOptions};
+
+use crate::clipboard;
+use crate::outbox::Outbox;
+
+/// The length of a frame's head: what comes after it is the terminal's.
+const HEAD: u32 = 13;
+/// When output pauses for this long, what is parsed is acknowledged though it is little.
+const PAUSE: Duration = Duration::from_millis(100);
+/// The colours of a terminal, each from the custom property `--terminal-NAME` of the style sheet.
+const COLOURS: [&str; 22] = [
+    "foreground",
+    "background",
+    "cursor",
+    "cursorAccent",
+    "selectionBackground",
+    "scrollbarSliderBackground",
+    "black",
+    "red",
+    "green",
+    "yellow",
+    "blue",
+    "magenta",
+    "cyan",
+    "white",
+    "brightBlack",
+    "brightRed",
+    "brightGreen",
+    "brightYellow",
+    "brightBlue",
+    "brightMagenta",
+    "brightCyan",
+    "brightWhite",
+];
+
+/// All screens of the page. They are made once and kept alive, shown or not.
+#[derive(Clone, Copy)]
+pub struct Screens {
+    screens: StoredValue<BTreeMap<TerminalId, Rc<Screen>>, LocalStorage>,
+    outbox: Outbox,
+}
+
+/// One terminal's xterm, and how far its output has come. Offsets count from the start of the terminal.
+struct Screen {
+    id: TerminalId,
+    xterm: Xterm,
+    fit: FitAddon,
+    outbox: Outbox,
+    /// The element it fills, once there is one.
+    host: RefCell<Option<HtmlElement>>,
+    /// Whether xterm has been opened in it.
+    opened: Cell<bool>,
+    /// Whether what is being parsed is old output. Programs' questions in it were answered long ago, and xterm's
+    /// answers would now be read as typed.
+    replaying: Cell<bool>,
+    /// After the last byte that came.
+    received: Cell<u64>,
+    /// After the last byte that xterm has parsed.
+    parsed: Cell<u64>,
+    /// What the lab knows of that.
+    acknowledged: Cell<u64>,
+    /// Counts resets: bytes that were written before one are none of the new count's.
+    era: Cell<u32>,
+    /// xterm and the browser call these as long as the screen lives.
+    listeners: RefCell<Vec<Box<dyn std::any::Any>>>,
+}
+
+impl Screens {
+    /// No screens yet; what is typed into them will go to `outbox`.
+    pub fn new(outbox: Outbox) -> Screens {
+        Screens { screens: StoredValue::new_local(BTreeMap::new()), outbox }
+    }
+
+    /// Makes the screens that are missing.
+    pub fn make(self, terminals: &[Terminal]) {
+        self.screens.update_value(|screens| {
+            for terminal in terminals {
+                screens.entry(terminal.id).or_insert_with(|| Screen::new(terminal.id, self.outbox));
+            }
+        });
+    }
+
+    /// Shows a screen in an element, which it fills from then on.
+    pub fn attach(self, id: TerminalId, host: &HtmlElement) {
+        self.with(id, |screen| screen.attach(host));
+    }
+
+    /// Shows what a binary frame brings.
+    pub fn show(self, wire: &ArrayBuffer) {
+        let head = Uint8Array::new_with_byte_offset_and_length(wire, 0, wire.byte_length().min(HEAD)).to_vec();
+        if let Some(Frame { kind: FrameKind::Output, terminal, offset, .. }) = Frame::decode(&head) {
+            let bytes = Uint8Array::new_with_byte_offset(wire, HEAD);
+            self.with(terminal, |screen| screen.write(offset.0, bytes));
+        }
+    }
+
+    /// Clears a screen whose output goes on from `offset`.
+    pub fn skip(self, id: TerminalId, offset: Offset) {
+        self.with(id, |screen| screen.restart(offset.0));
+    }
+
+    /// Clears all screens, for a new machine.
+    pub fn clear(self) {
+        self.each(|screen| screen.restart(0));
+    }
+
+    /// How far each terminal's output has come, for the greeting.
+    pub fn offsets(self) -> Vec<(TerminalId, Offset)> {
+        let offset = |screen: &Rc<Screen>| (screen.id, Offset(screen.received.get()));
+        self.screens.with_value(|screens| screens.values().map(offset).collect())
+    }
+
+    /// Tells the lab the size of each terminal.
+    pub fn tell_sizes(self) {
+        self.each(|screen| screen.tell_size());
+    }
+
+    /// Gives a terminal the keyboard.
+    pub fn focus(self, id: TerminalId) {
+        self.with(id, |screen| screen.focus());
+    }
+
+    /// Types a command and Enter, as if by hand, and gives the terminal the keyboard.
+    pub fn run(self, id: TerminalId, command: &str) {
+        let keys = format!("{}\r", command.replace('\n', "\r"));
+        self.outbox.input(id, keys.as_bytes());
+        self.with(id, |screen| {
+            screen.focus();
+            screen.xterm.scroll_to_bottom();
+        });
+    }
+
+    /// Takes the colours of the style sheet again, after a change of theme.
+    pub fn recolour(self) {
+        let theme = theme();
+        self.each(|screen| screen.xterm.options().set_theme(&theme));
+    }
+
+    fn with(self, id: TerminalId, act: impl FnOnce(&Rc<Screen>)) {
+        // Out of the store first: acting may come back to it.
+        if let Some(screen) = self.screens.with_value(|screens| screens.get(&id).cloned()) {
+            act(&screen);
+        }
+    }
+
+    fn each(self, act: impl Fn(&Rc<Screen>)) {
+        let screens: Vec<_> = self.screens.with_value(|screens| screens.values().cloned().collect());
+        screens.iter().for_each(act);
+    }
+}
+
+impl Screen {
+    fn new(id: TerminalId, outbox: Outbox) -> Rc<Screen> {
+        let options = TerminalOptions::empty();
+        options.set_theme(&theme());
+        options.set_font_family(&property("--mono"));
+        options.set_font_size(property("--terminal-size").parse().unwrap_or(13.0));
+        options.set_line_height(1.2);
+        options.set_scrollback(5000);
+        options.set_minimum_contrast_ratio(4.5);
+        options.set_cursor_inactive_style("outline");
+        let (xterm, fit) = (Xterm::new(&options), FitAddon::new());
+        xterm.load_fit(&fit);
+        let screen = Rc::new(Screen {
+            id,
+            xterm,
+            fit,
+            outbox,
+            host: RefCell::new(None),
+            opened: Cell::new(false),
+            replaying: Cell::new(true),
+            received: Cell::new(0),
+            parsed: Cell::new(0),
+            acknowledged: Cell::new(0),
+            era: Cell::new(0),
+            listeners: RefCell::new(Vec::new()),
+        });
+        screen.listen();
+        screen
+    }
+
+    fn listen(self: &Rc<Screen>) {
+        let (id, outbox) = (self.id, self.outbox);
+        let screen = Rc::downgrade(self);
+        let data = Closure::<dyn Fn(String)>::new(move |text: String| {
+            let replaying = screen.upgrade().is_some_and(|screen| screen.replaying.get());
+            if !(replaying && text.starts_with('\x1b')) {
+                outbox.input(id, text.as_bytes());
+            }
+        });
+        let binary = Closure::<dyn Fn(String)>::new(move |text: String| {
+            let bytes: Vec<u8> = text.chars().map(|byte| byte as u8).collect();
+            outbox.input(id, &bytes);
+        });
+        let screen = Rc::downgrade(self);
+        let resize = Closure::<dyn Fn()>::new(move || {
+            if let Some(screen) = screen.upgrade() {
+                screen.tell_size();
+            }
+        });
+        let screen = Rc::downgrade(self);
+        let key = Closure::<dyn Fn(KeyboardEvent) -> bool>::new(move |event: KeyboardEvent| {
+            screen.upgrade().is_none_or(|screen| screen.wants_key(&event))
+        });
+        self.xterm.on_data(data.as_ref().unchecked_ref());
+        self.xterm.on_binary(binary.as_ref().unchecked_ref());
+        self.xterm.on_resize(resize.as_ref().unchecked_ref());
+        self.xterm.attach_custom_key_event_handler(key.as_ref().unchecked_ref());
+        let listeners: [Box<dyn std::any::Any>; 4] =
+            [Box::new(data), Box::new(binary), Box::new(resize), Box::new(key)];
+        self.listeners.borrow_mut().extend(listeners);
+    }
+
+    /// Whether a key is the terminal's; the others are the page's or the browser's.
+    fn wants_key(&self, event: &KeyboardEvent) -> bool {
+        if !(event.ctrl_key() && event.shift_key()) {
+            return true;
+        }
+        match event.code().as_str() {
+            "KeyC" => {
+                // Else the browser opens its developer tools.
+                event.prevent_default();
+                let selection = self.xterm.selection();
+                if event.type_() == "keydown" && !selection.is_empty() {
+                    clipboard::copy(&selection);
+                    self.xterm.focus();
+                }
+                false
+            }
+            // The browser pastes, and xterm hears of that. F6 leaves the terminal: see `panes`.
+            "KeyV" | "F6" => false,
+            _ => true,
+        }
+    }
+
+    fn attach(self: &Rc<Screen>, host: &HtmlElement) {
+        self.host.replace(Some(host.clone()));
+        let screen = Rc::downgrade(self);
+        let resized = Closure::<dyn Fn()>::new(move || {
+            let screen = screen.clone();
+            // In the next frame: filling changes what is being observed.
+            request_animation_frame(move || {
+                if let Some(screen) = screen.upgrade() {
+                    screen.fill();
+                }
+            });
+        });
+        if let Ok(observer) = ResizeObserver::new(resized.as_ref().unchecked_ref()) {
+            observer.observe(host);
+        }
+        self.listeners.borrow_mut().push(Box::new(resized));
+    }
+
+    /// Makes the screen as large as its element. xterm measures its font when it is opened, so that has to wait until
+    /// the element is seen.
+    fn fill(&self) {
+        let host = self.host.borrow();
+        if let Some(host) = host.as_ref().filter(|host| host.client_width() > 0) {
+            if !self.opened.replace(true) {
+                self.xterm.open(host);
+            }
+            self.fit.fit();
+        }
+    }
+
+    fn focus(&self) {
+        self.fill();
+        self.xterm.focus();
+    }
+
+    fn write(self: &Rc<Screen>, offset: u64, bytes: Uint8Array) {
+        let received = self.received.get();
+        let end = offset + u64::from(bytes.length());
+        if end <= received {
+            return;
+        }
+        // After a reconnection some bytes may come a second time.
+        let known = u32::try_from(received.saturating_sub(offset)).unwrap_or(u32::MAX);
+        self.received.set(end);
+        let (screen, era) = (self.clone(), self.era.get());
+        let parsed = Closure::once_into_js(move || screen.parsed(end, era));
+        self.xterm.write(&bytes.subarray(known, bytes.length()), parsed.unchecked_ref());
+    }
+
+    fn parsed(self: &Rc<Screen>, end: u64, era: u32) {
+        if era != self.era.get() {
+            return;
+        }
+        self.parsed.set(end);
+        if end == self.received.get() {
+            self.replaying.set(false);
+        }
+        if end - self.acknowledged.get() >= ACKNOWLEDGE_EACH {
+            self.acknowledge();
+        } else if end == self.received.get() {
+            let screen = self.clone();
+            let paused = move || {
+                if (era, end) == (screen.era.get(), screen.received.get()) {
+                    screen.acknowledge();
+                }
+            };
+            set_timeout(paused, PAUSE);
+        }
+    }
+
+    fn acknowledge(&self) {
+        let offset = self.parsed.get();
+        self.acknowledged.set(offset);
+        self.outbox.send(&ToLab::Acknowledge { terminal: self.id, offset: Offset(offset) });
+    }
+
+    fn restart(&self, offset: u64) {
+        self.era.set(self.era.get() + 1);
+        self.replaying.set(true);
+        self.received.set(offset);
+        self.parsed.set(offset);
+        self.acknowledged.set(offset);
+        self.xterm.reset();
+    }
+
+    fn tell_size(&self) {
+        let size = Size { columns: self.xterm.cols(), rows: self.xterm.rows() };
+        self.outbox.send(&ToLab::Resize { terminal: self.id, size });
+    }
+}
+
+fn theme() -> Object {
+    let theme = Object::new();
+    for name in COLOURS {
+        // Setting a property of a plain object cannot fail.
+        let _ = Reflect::set(&theme, &name.into(), &property(&format!("--terminal-{name}")).into());
+    }
+    theme
+}
+
+/// The value of a custom property of the style sheet.
+fn property(name: &str) -> String {
+    let style = document().document_element().and_then(|root| window().get_computed_style(&root).ok().flatten());
+    let value = style.and_then(|style| style.get_property_value(name).ok()).unwrap_or_default();
+    value.trim().to_owned()
+}
