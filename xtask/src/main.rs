@@ -79,7 +79,6 @@ fn run(root: &Path, further: &[&str]) -> Result<()> {
     let newroot = build_all(root, &target)?;
     println!("Newroot makes a machine for each learner out of namespaces, mounts and cgroups. Only root may make the");
     println!("first of them, so the server is started as root; what a learner runs has no privilege on this machine.");
-    println!("The page: http://127.0.0.1:8080   End it: Ctrl-C");
     let mut serve = if command::is_root()? {
         Command::new(&newroot)
     } else {

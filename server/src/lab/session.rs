@@ -16,11 +16,11 @@ use tokio_tungstenite::tungstenite::{Error, Message};
 
 use shared::mount::{Mount, TableDiff};
 use shared::protocol::{
-    CLOSE_LAB_ENDED, Frame, FrameKind, Offset, Terminal, TerminalId, ToLab, ToPage, View, ViewId, WINDOW,
+    CLOSE_LAB_ENDED, Frame, FrameKind, Offset, Terminal as Described, TerminalId, ToLab, ToPage, View, ViewId, WINDOW,
 };
 
 use super::Lab;
-use super::terminal::PIECE;
+use super::terminal::{PIECE, Terminal};
 
 /// A page that says nothing for this long, not even the answer to a ping, is gone.
 const SILENCE: Duration = Duration::from_secs(75);
@@ -41,7 +41,7 @@ pub struct Page {
 #[derive(Default)]
 struct Has {
     greeted: bool,
-    terminals: HashMap<TerminalId, (Terminal, Output)>,
+    terminals: HashMap<TerminalId, (Described, Output)>,
     views: HashMap<ViewId, (View, Rc<Vec<Mount>>)>,
 }
 
@@ -146,6 +146,8 @@ impl Page {
                     has.terminals.insert(terminal.id, (lab.describe(terminal), output));
                 }
                 drop(has);
+                // Terminals waited for this page to say where it stands.
+                lab.terminals().iter().for_each(Terminal::room_changed);
                 lab.changed();
             }
             ToLab::Resize { terminal, size } => lab.resize(terminal, size),
