@@ -30,7 +30,8 @@ pub fn compile(root: &Path, build_id: &str) -> anyhow::Result<PathBuf> {
     for name in FOREIGN {
         cargo.env_remove(name);
     }
-    if !target_installed()? && !add_target() {
+    let has_target = target_installed()? || (add_target() && target_installed()?);
+    if !has_target {
         build_std_with_debian(&mut cargo)?;
     }
     run(&mut cargo)?;
@@ -54,7 +55,7 @@ fn add_target() -> bool {
 fn build_std_with_debian(cargo: &mut Command) -> anyhow::Result<()> {
     let rustc = Path::new("/usr/bin/rustc");
     let packages = ["rustc-web", "rust-web-src"];
-    if !rustc.exists() {
+    if !has_source(rustc) {
         println!("page: apt-get install {} (in place of rustup's wasm target)", packages.join(" "));
         run(Command::new("apt-get").args(["install", "-y", "--no-install-recommends"]).args(packages)).with_context(
             || format!("no compiler for wasm: run `rustup target add {TARGET}` where there is a network"),
@@ -68,4 +69,10 @@ fn build_std_with_debian(cargo: &mut Command) -> anyhow::Result<()> {
     let path = std::env::join_paths(std::iter::once(linker).chain(std::env::split_paths(&inherited)))?;
     cargo.env("RUSTC", rustc).env("RUSTC_BOOTSTRAP", "1").env("PATH", path).arg("-Zbuild-std=std,panic_abort");
     Ok(())
+}
+
+/// Whether this compiler is there with the source of its standard library.
+fn has_source(rustc: &Path) -> bool {
+    output(Command::new(rustc).args(["--print", "sysroot"]))
+        .is_ok_and(|sysroot| Path::new(sysroot.trim()).join("lib/rustlib/src/rust/library").is_dir())
 }
