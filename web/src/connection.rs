@@ -126,9 +126,7 @@ fn closed(page: Page, code: u16) {
         page.model.connection.set(Connection::Ended);
         return;
     }
-    if page.model.connection.get_untracked() == Connection::Open {
-        page.model.connection.set(Connection::Lost);
-    }
+    page.model.connection.set(Connection::Lost);
     let (number, failures) = page
         .link
         .try_update_value(|link| {

@@ -42,11 +42,9 @@ impl Icon {
 /// The sign of a mount namespace: its colour, and its number within, so that colour is never the only sign.
 #[component]
 pub fn NamespaceSign(#[prop(into)] ordinal: Signal<Option<u32>>) -> impl IntoView {
-    view! {
-        <span class="sign" aria-hidden="true" data-hue=move || hue(ordinal.get())>
-            {move || ordinal.get().map(|ordinal| ordinal.to_string())}
-        </span>
-    }
+    // The number is shown by the style sheet, so that it does not become part of the name of what it stands on.
+    let number = move || ordinal.get().map(|ordinal| ordinal.to_string());
+    view! { <span class="sign" aria-hidden="true" data-hue=move || hue(ordinal.get()) data-number=number></span> }
 }
 
 /// Which of the style sheet's eight hues a mount namespace has.

@@ -16,7 +16,7 @@ pub enum Connection {
     Connecting,
     /// Greeted.
     Open,
-    /// It was open, and is tried again.
+    /// It broke or could not be made, and is tried again.
     Lost,
     /// The lab is no more; only a new machine helps.
     Ended,

@@ -21,7 +21,7 @@ pub fn connection(connection: Connection) -> &'static str {
     match connection {
         Connection::Connecting => "starting your machine",
         Connection::Open => "connected",
-        Connection::Lost => "connection lost, trying again",
+        Connection::Lost => "no connection, trying again",
         Connection::Ended => "this machine has ended",
     }
 }
