@@ -23,7 +23,7 @@ test("a mount in a new namespace shows in its card, and the other terminal does 
   assert.equal(await card(page, {}).count(), 1);
 
   // By one click each, as the lesson offers them.
-  await page.getByRole("button", { name: "Run in container: unshare --mount sh", exact: true }).click();
+  await page.getByRole("button", { name: "Run in container: unshare --mount sh", exact: true }).first().click();
   const other = card(page, { ordinal: 1 });
   await other.waitFor();
   await prompt(page, "container");
