@@ -115,7 +115,7 @@ fn look(thread: Pid, happened: &impl Fn(Call)) -> bool {
     };
     let result = match sys::result_of_call(thread) {
         // What the kernel says to itself when a signal comes in a call that will start over.
-        Err(errno) if errno == Errno::UnknownErrno => None,
+        Err(Errno::UnknownErrno) => None,
         result => Some(result),
     };
     let _already_gone = ptrace::detach(thread, signal);
