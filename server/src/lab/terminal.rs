@@ -102,7 +102,6 @@ impl Terminal {
         let Size { columns, rows } = self.size.get();
         sys::set_window_size(&master, columns, rows)?;
         let master = Rc::new(sys::watch(master)?);
-        self.input.borrow_mut().clear();
         self.hung_up.set(false);
         *self.master.borrow_mut() = Some(master.clone());
         Ok(master)
@@ -124,6 +123,8 @@ impl Terminal {
     /// Forgets the pseudoterminal, whose shell has exited.
     pub fn disconnect(&self) {
         *self.master.borrow_mut() = None;
+        // What the old shell has not read is not meant for a new one; what is typed from now on is.
+        self.input.borrow_mut().clear();
     }
 
     /// Whether a shell is connected.

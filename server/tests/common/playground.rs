@@ -119,8 +119,12 @@ impl Playground {
             views: BTreeMap::new(),
             closed: None,
         };
+        let new = shown.is_empty();
         page.tell(&ToLab::Hello { terminals: shown }).await;
         page.until("the greeting", |page| !page.hostname.is_empty()).await;
+        if new {
+            page.until("two prompts", |page| page.has_prompt(HOST) && page.has_prompt(CONTAINER)).await;
+        }
         page
     }
 }
@@ -207,12 +211,19 @@ impl Page {
         }
     }
 
-    /// Runs a command and returns what it prints, which must not contain the prompt's `# `.
+    /// Whether a terminal waits for a command: its last output is a prompt, and busybox's question where the cursor is.
+    pub fn has_prompt(&self, terminal: TerminalId) -> bool {
+        self.text_since(terminal, 0).trim_end_matches("\x1b[6n").ends_with("# ")
+    }
+
+    /// Runs a command, once there is a prompt, and returns what it prints.
     pub async fn output_of(&mut self, terminal: TerminalId, command: &str) -> String {
+        self.until("a prompt", |page| page.has_prompt(terminal)).await;
         let before = self.output.get(&terminal).map_or(0, Vec::len);
         // The echo of the command has the word in two halves; the command's own output has it in one.
         self.run(terminal, &format!("{command}; echo =do\"\"ne=")).await;
-        self.until("the end of the command", |page| page.text_since(terminal, before).contains("=done=")).await;
+        let done = |page: &Page| page.text_since(terminal, before).contains("=done=") && page.has_prompt(terminal);
+        self.until("the end of the command", done).await;
         let text = self.text_since(terminal, before);
         let body = text.split_once('\n').map_or("", |(_echo, body)| body);
         body.split("=done=").next().unwrap_or_default().to_owned()
