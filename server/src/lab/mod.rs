@@ -3,7 +3,7 @@
 //! through a [`Handle`], and stays out of everything else.
 //!
 //! Top to bottom: [`handle`] (server's side), [`handover`] (between the two), [`process`] (the lab process),
-//! [`session`] (one page), [`terminal`], [`views`], [`trace`]; and what builds the machine: [`sandbox`], [`zygote`],
+//! [`state`] (what it knows), [`session`] (one page), [`terminal`], [`views`], [`trace`]; and what builds the machine: [`sandbox`], [`zygote`],
 //! [`init`], [`seccomp`], [`uid_range`], [`cgroup`], [`privileges`], [`channel`].
 
 use std::fmt;
@@ -22,6 +22,7 @@ mod ring;
 pub mod sandbox;
 mod seccomp;
 mod session;
+mod state;
 mod terminal;
 mod trace;
 mod uid_range;
@@ -29,7 +30,7 @@ mod views;
 mod zygote;
 
 pub use handle::{Handle, Settings};
-pub use process::Lab;
+pub use state::Lab;
 
 /// Names a lab: 128 bits that nobody can guess, written as 32 hexadecimal digits.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
