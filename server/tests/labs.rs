@@ -297,7 +297,7 @@ async fn a_terminal_has_its_size_and_its_own_session_and_a_new_shell_after_exit(
     // What is typed before the shell is there is not lost.
     page.run(HOST, "echo =$(stty size)=").await;
     page.until("the new shell's answer", |page| page.text_since(HOST, 0).contains("=31 97=")).await;
-    assert!(page.terminals[&HOST].running);
+    page.until("the word that it runs", |page| page.terminals[&HOST].running).await;
 }
 
 #[tokio::test]

@@ -238,7 +238,11 @@ impl Lab {
             return;
         }
         match terminal.connect(master) {
-            Ok(master) => drop(spawn_local(self.clone().pump(id, master))),
+            Ok(master) => {
+                spawn_local(self.clone().pump(id, master));
+                self.descriptions.borrow_mut().clear();
+                self.changed();
+            }
             Err(error) => self.say(terminal, &format!("the terminal could not be opened: {error}")),
         }
         self.scan_due.notify_one();
