@@ -174,14 +174,20 @@ async fn serve_until_signal(options: ServeOptions) -> Result<()> {
         hosts: if options.host.is_empty() { http::loopback_hosts(address) } else { options.host },
     };
     let (mut interrupt, mut terminate) = (signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?);
+    let (ends_labs, asked) = tokio::sync::oneshot::channel();
     let stop = async move {
-        tokio::select! {
-            _ = interrupt.recv() => {}
-            _ = terminate.recv() => {}
-        }
+        // Ctrl-C is somebody who is done. SIGTERM is a restart or an upgrade: labs outlive it, and the next server
+        // finds them.
+        let done = tokio::select! {
+            _ = interrupt.recv() => true,
+            _ = terminate.recv() => false,
+        };
+        let _ = ends_labs.send(done);
     };
     println!("Newroot is on http://{address} (Ctrl-C ends it, and its labs with it)");
     http::serve(listener, Arc::new(site), stop).await?;
-    classroom.end_all().await;
+    if asked.await.unwrap_or(true) {
+        classroom.end_all().await;
+    }
     Ok(())
 }

@@ -11,7 +11,7 @@ use std::path::PathBuf;
 use common::playground::{CONTAINER, HOST, Page, Playground, has_row};
 use common::{Registry, busybox};
 use nix::sys::signal::Signal;
-use shared::protocol::CLOSE_LAB_ENDED;
+use shared::protocol::{CLOSE_LAB_ENDED, Offset};
 
 /// The processes of all labs below a run directory, found by the cgroups that carry the labs' names.
 fn lab_processes(playground: &Playground) -> Vec<i32> {
@@ -33,7 +33,7 @@ fn status_field(pid: i32, field: &str) -> String {
 #[tokio::test]
 async fn a_mount_in_a_new_namespace_appears_in_its_view_and_in_no_other() {
     let playground = Playground::start(None);
-    let mut page = playground.open(&playground.new_cookie(), vec![]).await;
+    let mut page = playground.open(&playground.new_cookie()).await;
     page.until("the host's view", |page| page.views.len() == 1).await;
     let (host, rows) = page.views.values().next().unwrap().clone();
     assert_eq!((host.ordinal, host.root.as_str()), (0, "/"));
@@ -68,7 +68,7 @@ async fn an_image_is_pulled_and_run_and_the_container_has_a_view_of_its_own() {
     let registry = Registry::start();
     registry.push("library/alpine:latest", &[busybox().file("etc/from-the-registry", "yes\n").gzip()]);
     let playground = Playground::start(Some(&registry.url()));
-    let mut page = playground.open(&playground.new_cookie(), vec![]).await;
+    let mut page = playground.open(&playground.new_cookie()).await;
 
     let pulled = page.output_of(HOST, "sudo ./bin/devoxx-docker pull alpine").await;
     assert!(pulled.contains("Pulling alpine") && pulled.contains("Pulling done"), "{pulled}");
@@ -102,7 +102,7 @@ async fn an_image_is_pulled_and_run_and_the_container_has_a_view_of_its_own() {
 #[tokio::test]
 async fn the_embedded_image_is_there_without_any_upstream() {
     let playground = Playground::start(None);
-    let mut page = playground.open(&playground.new_cookie(), vec![]).await;
+    let mut page = playground.open(&playground.new_cookie()).await;
     let pulled = page.output_of(HOST, "newroot pull busybox").await;
     assert!(pulled.contains("Pulling done"), "{pulled}");
     assert_eq!(page.output_of(HOST, "newroot run busybox echo it runs 2>/dev/null").await.trim(), "it runs");
@@ -111,7 +111,7 @@ async fn the_embedded_image_is_there_without_any_upstream() {
 #[tokio::test]
 async fn the_lab_process_has_no_privilege_and_everything_is_in_the_learners_cgroup() {
     let playground = Playground::start(None);
-    let mut page = playground.open(&playground.new_cookie(), vec![]).await;
+    let mut page = playground.open(&playground.new_cookie()).await;
     page.run(HOST, "unshare --mount sh").await;
     page.until("a second view", |page| page.views.len() == 2).await;
 
@@ -199,7 +199,7 @@ async fn nothing_is_left_when_a_lab_has_ended() {
     fs::create_dir_all(playground.labs()).unwrap();
     let before = traces(&playground);
     let cookie = playground.new_cookie();
-    let mut page = playground.open(&cookie, vec![]).await;
+    let mut page = playground.open(&cookie).await;
     page.run(CONTAINER, "unshare --mount sh").await;
     page.until("a second view", |page| page.views.len() == 2).await;
     page.run(CONTAINER, "mount -t tmpfs tmpfs /mnt; sleep 1000 & sleep 1000").await;
@@ -224,14 +224,14 @@ async fn nothing_is_left_when_a_lab_has_ended() {
     assert_eq!(page.closed, Some(CLOSE_LAB_ENDED));
 
     // The next machine is a new one.
-    let mut page = playground.open(&cookie, vec![]).await;
+    let mut page = playground.open(&cookie).await;
     assert!(page.output_of(HOST, "ls /fs").await.trim().is_empty());
 }
 
 #[tokio::test]
 async fn ctrl_c_on_the_server_ends_the_labs_too() {
     let mut playground = Playground::start(None);
-    let mut page = playground.open(&playground.new_cookie(), vec![]).await;
+    let mut page = playground.open(&playground.new_cookie()).await;
     assert!(playground.stop(Signal::SIGINT).success());
     page.until("the close", |page| page.closed.is_some()).await;
     assert_eq!(fs::read_dir(playground.labs()).unwrap().count(), 0);
@@ -239,16 +239,19 @@ async fn ctrl_c_on_the_server_ends_the_labs_too() {
 }
 
 #[tokio::test]
-async fn a_killed_server_ends_no_lab_and_the_next_one_finds_them_again() {
+async fn a_server_that_is_killed_or_terminated_ends_no_lab_and_the_next_one_finds_them() {
     let mut playground = Playground::start(None);
     let cookie = playground.new_cookie();
-    let mut page = playground.open(&cookie, vec![]).await;
+    let mut page = playground.open(&cookie).await;
     let before = page.output_of(HOST, "echo $$; touch /root/mine; tty").await;
     playground.restart_after(Signal::SIGKILL);
     // The old socket is the lab's, not the server's: it goes on.
     assert_eq!(page.output_of(HOST, "echo $$; ls /root/mine >/dev/null && tty").await, before);
+    // SIGTERM is how systemd restarts a server for an upgrade; it ends no lab either.
+    playground.restart_after(Signal::SIGTERM);
+    assert_eq!(page.output_of(HOST, "echo $$; ls /root/mine >/dev/null && tty").await, before);
     // The mirror is served by the new server; a second page meets the same shell.
-    let mut second = playground.open(&cookie, vec![]).await;
+    let mut second = playground.open(&cookie).await;
     assert!(second.output_of(CONTAINER, "newroot pull busybox").await.contains("Pulling done"));
     assert_eq!(second.output_of(HOST, "echo $$; ls /root/mine >/dev/null && tty").await, before);
 }
@@ -257,23 +260,35 @@ async fn a_killed_server_ends_no_lab_and_the_next_one_finds_them_again() {
 async fn a_page_that_comes_back_goes_on_at_the_byte_and_a_new_one_sees_the_same_screen() {
     let playground = Playground::start(None);
     let cookie = playground.new_cookie();
-    let mut page = playground.open(&cookie, vec![]).await;
+    let mut page = playground.open(&cookie).await;
     page.output_of(HOST, "seq 1 5000").await;
-    let (all, ends) = (page.output[&HOST].clone(), page.ends.clone());
+    let (all, ends, machine) = (page.output[&HOST].clone(), page.ends.clone(), page.machine.clone());
     drop(page);
-    let mut back = playground.open(&cookie, ends.into_iter().collect()).await;
+    let shown: Vec<_> = ends.into_iter().collect();
+    let mut back = playground.connect(&cookie, machine.clone(), shown.clone()).await;
     back.run(HOST, "echo a\"\"gain").await;
     back.until("the answer", |page| page.text_since(HOST, 0).contains("again")).await;
     assert!(!back.text_since(HOST, 0).contains("4999"), "nothing that was there is sent again");
-    let mut new = playground.open(&cookie, vec![]).await;
+    let mut new = playground.open(&cookie).await;
     new.until("the history", |page| page.text_since(HOST, 0).contains("again")).await;
     assert!(new.output[&HOST].starts_with(&all), "the ring replays what was shown, byte for byte");
+
+    // While the page was away its machine ended, and another one came: what it had seen says nothing about that.
+    playground.end_lab(&cookie);
+    let mut other = playground.connect(&cookie, machine.clone(), vec![]).await;
+    other.until("a new shell", |page| page.has_prompt(HOST)).await;
+    let mut stale = playground.connect(&cookie, machine.clone(), vec![(HOST, Offset(3))]).await;
+    assert_ne!(stale.machine, machine);
+    stale.ends.clear();
+    stale.until("the new machine's first words", |page| page.text_since(HOST, 0).starts_with("\r\n")).await;
+    stale.until("all of them", |page| page.has_prompt(HOST)).await;
+    assert!(stale.text_since(HOST, 0).contains("BusyBox"));
 }
 
 #[tokio::test]
 async fn a_flood_waits_for_its_page_and_ctrl_c_gets_through() {
     let playground = Playground::start(None);
-    let mut page = playground.open(&playground.new_cookie(), vec![]).await;
+    let mut page = playground.open(&playground.new_cookie()).await;
     page.run(HOST, "yes").await;
     page.until("a flood", |page| page.ends.get(&HOST).is_some_and(|end| end.0 > 1_000_000)).await;
     page.type_keys(HOST, b"\x03").await;
@@ -285,7 +300,7 @@ async fn a_flood_waits_for_its_page_and_ctrl_c_gets_through() {
 async fn a_terminal_has_its_size_and_its_own_session_and_a_new_shell_after_exit() {
     use shared::protocol::{Size, ToLab};
     let playground = Playground::start(None);
-    let mut page = playground.open(&playground.new_cookie(), vec![]).await;
+    let mut page = playground.open(&playground.new_cookie()).await;
     page.tell(&ToLab::Resize { terminal: HOST, size: Size { columns: 97, rows: 31 } }).await;
     assert_eq!(page.output_of(HOST, "stty size").await.trim(), "31 97");
     assert_eq!(page.output_of(HOST, "tty").await.trim(), "/dev/pts/0");

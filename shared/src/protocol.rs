@@ -26,6 +26,10 @@ pub struct Offset(pub u64);
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct ViewId(pub u32);
 
+/// A life of a lab, from its start to its end: random, so that a page that was away knows a new machine from its old one.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct MachineId(pub String);
+
 /// Characters across and down.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Size {
@@ -41,6 +45,8 @@ pub struct Size {
 pub enum ToLab {
     /// Always the first: how much of each terminal's output the page already shows. Output goes on from there.
     Hello {
+        /// The machine whose output that is; `None` where the page shows none yet.
+        machine: Option<MachineId>,
         /// Per terminal, the offset after the last byte received; a terminal left out is replayed from the ring's start.
         terminals: Vec<(TerminalId, Offset)>,
     },
@@ -73,6 +79,9 @@ pub enum ToPage {
     Hello {
         /// [`crate::BUILD`] of the lab.
         build: String,
+        /// The machine. Where it is not the one the page knows, nothing that the page shows is true any more, and all
+        /// terminals are replayed.
+        machine: MachineId,
         /// The machine's host name.
         hostname: String,
         /// All terminals, in the order of their tabs.

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use js_sys::{ArrayBuffer, JSON};
 use leptos::prelude::*;
-use shared::protocol::{CLOSE_LAB_ENDED, ToLab, ToPage};
+use shared::protocol::{CLOSE_LAB_ENDED, MachineId, ToLab, ToPage};
 use wasm_bindgen::prelude::*;
 use web_sys::{BinaryType, CloseEvent, MessageEvent, WebSocket};
 
@@ -24,6 +24,8 @@ pub struct Link {
     number: u32,
     /// How often in a row opening has failed.
     failures: i32,
+    /// The machine whose output the screens show.
+    machine: Option<MachineId>,
 }
 
 /// Opens the socket; anything an earlier one still says is ignored.
@@ -37,7 +39,8 @@ pub fn open(page: Page) {
 
     let greet = listener(move |_| {
         if current() {
-            page.outbox.send(&ToLab::Hello { terminals: page.screens.offsets() });
+            let machine = page.link.with_value(|link| link.machine.clone());
+            page.outbox.send(&ToLab::Hello { machine, terminals: page.screens.offsets() });
             page.screens.tell_sizes();
         }
     });
@@ -107,10 +110,16 @@ fn receive(page: Page, text: &JsValue) {
         return;
     };
     match &message {
-        ToPage::Hello { build, terminals, .. } => {
+        ToPage::Hello { build, machine, terminals, .. } => {
             page.link.update_value(|link| link.failures = 0);
             if crate::stale::is_stale(build) {
                 return;
+            }
+            let before = page.link.try_update_value(|link| link.machine.replace(machine.clone())).flatten();
+            if before.is_some_and(|before| before != *machine) {
+                // The old machine ended while the page was away.
+                page.screens.clear();
+                page.model.forget_machine();
             }
             page.screens.make(terminals);
         }

@@ -136,8 +136,10 @@ impl Page {
     /// Takes note of what the page says. Its numbers are clamped to what can be true.
     fn take(&self, message: ToLab, lab: &Lab) {
         match message {
-            ToLab::Hello { terminals } => {
-                let known: HashMap<TerminalId, Offset> = terminals.into_iter().collect();
+            ToLab::Hello { machine, terminals } => {
+                // Of another machine's output nothing is of use.
+                let known: HashMap<TerminalId, Offset> =
+                    terminals.into_iter().filter(|_| machine.as_ref() == Some(lab.machine())).collect();
                 let mut has = self.has.borrow_mut();
                 for terminal in lab.terminals() {
                     let (start, end) = terminal.output_range();
@@ -173,7 +175,8 @@ impl Page {
         if !has.greeted {
             has.greeted = true;
             let terminals = lab.terminals().iter().map(|terminal| lab.describe(terminal)).collect();
-            let hello = ToPage::Hello { build: shared::BUILD.into(), hostname: lab.hostname().into(), terminals };
+            let (build, machine, hostname) = (shared::BUILD.into(), lab.machine().clone(), lab.hostname().into());
+            let hello = ToPage::Hello { build, machine, hostname, terminals };
             messages.extend(text(&hello));
         }
         has.catch_up_views(lab, &mut messages);

@@ -14,7 +14,7 @@ use tokio::sync::{Notify, watch};
 use tokio::task::spawn_local;
 use tokio::time::{Instant, sleep, sleep_until, timeout};
 
-use shared::protocol::{Offset, Size, Terminal as Described, TerminalId};
+use shared::protocol::{MachineId, Offset, Size, Terminal as Described, TerminalId};
 
 use super::channel::{AsyncChannel, Channel};
 use super::init::{FromInit, ToInit};
@@ -35,6 +35,7 @@ const FRESH: Duration = Duration::from_millis(50);
 /// A learner's machine while it runs.
 pub struct Lab {
     hostname: String,
+    machine: MachineId,
     terminals: Vec<Terminal>,
     /// What pages were last told of each terminal, and when it was found out.
     descriptions: RefCell<HashMap<TerminalId, (Instant, Described)>>,
@@ -60,6 +61,7 @@ impl Lab {
         let names = shared::lesson::TERMINALS.iter().zip(0..);
         let lab = Rc::new(Lab {
             hostname: hostname.to_owned(),
+            machine: MachineId(format!("{:016x}", getrandom::u64().map_err(io::Error::other)?)),
             terminals: names.map(|(name, id)| Terminal::new(TerminalId(id), name)).collect(),
             descriptions: RefCell::default(),
             views: RefCell::new(Views::new(pid)),
@@ -84,6 +86,11 @@ impl Lab {
     /// The machine's host name.
     pub fn hostname(&self) -> &str {
         &self.hostname
+    }
+
+    /// This life of the lab.
+    pub(super) fn machine(&self) -> &MachineId {
+        &self.machine
     }
 
     /// All terminals, in the order of their tabs.

@@ -12,7 +12,7 @@ use futures_util::{SinkExt, StreamExt};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use shared::mount::Mount;
-use shared::protocol::{Frame, FrameKind, Offset, Terminal, TerminalId, ToLab, ToPage, View, ViewId};
+use shared::protocol::{Frame, FrameKind, MachineId, Offset, Terminal, TerminalId, ToLab, ToPage, View, ViewId};
 use tempfile::TempDir;
 use tokio::net::TcpStream;
 use tokio_tungstenite::WebSocketStream;
@@ -97,8 +97,15 @@ impl Playground {
         assert!(answer.starts_with("HTTP/1.1 204"), "{answer}");
     }
 
-    /// Opens a page on the lab of this cookie, which already shows this much of its terminals.
-    pub async fn open(&self, cookie: &str, shown: Vec<(TerminalId, Offset)>) -> Page {
+    /// Opens a page on the lab of this cookie, and waits until both shells are there.
+    pub async fn open(&self, cookie: &str) -> Page {
+        let mut page = self.connect(cookie, None, vec![]).await;
+        page.until("two prompts", |page| page.has_prompt(HOST) && page.has_prompt(CONTAINER)).await;
+        page
+    }
+
+    /// Opens a page that already shows this much of a machine's terminals.
+    pub async fn connect(&self, cookie: &str, machine: Option<MachineId>, shown: Vec<(TerminalId, Offset)>) -> Page {
         let mut request = format!("ws://{}/api/lab", self.address).into_client_request().unwrap();
         request.headers_mut().insert("origin", format!("http://{}", self.address).parse().unwrap());
         request.headers_mut().insert("cookie", cookie.parse().unwrap());
@@ -112,19 +119,15 @@ impl Playground {
         };
         let mut page = Page {
             socket,
-            hostname: String::new(),
+            machine: None,
             terminals: BTreeMap::new(),
             output: BTreeMap::new(),
             ends: shown.iter().copied().collect(),
             views: BTreeMap::new(),
             closed: None,
         };
-        let new = shown.is_empty();
-        page.tell(&ToLab::Hello { terminals: shown }).await;
-        page.until("the greeting", |page| !page.hostname.is_empty()).await;
-        if new {
-            page.until("two prompts", |page| page.has_prompt(HOST) && page.has_prompt(CONTAINER)).await;
-        }
+        page.tell(&ToLab::Hello { machine, terminals: shown }).await;
+        page.until("the greeting", |page| page.machine.is_some()).await;
         page
     }
 }
@@ -166,8 +169,8 @@ fn spawn(directory: &Path, upstream: Option<&str>) -> (Child, SocketAddr) {
 /// What a page knows, and its connection.
 pub struct Page {
     socket: WebSocketStream<TcpStream>,
-    /// The machine's host name.
-    pub hostname: String,
+    /// The machine, as it greeted.
+    pub machine: Option<MachineId>,
     /// The terminals.
     pub terminals: BTreeMap<TerminalId, Terminal>,
     /// What each terminal has shown since this page was opened.
@@ -263,8 +266,8 @@ impl Page {
 
     fn apply(&mut self, message: ToPage) {
         match message {
-            ToPage::Hello { hostname, terminals, .. } => {
-                self.hostname = hostname;
+            ToPage::Hello { machine, terminals, .. } => {
+                self.machine = Some(machine);
                 self.terminals = terminals.into_iter().map(|terminal| (terminal.id, terminal)).collect();
             }
             ToPage::Terminal { terminal } => drop(self.terminals.insert(terminal.id, terminal)),
