@@ -33,7 +33,7 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(10);
 /// How long a request of the server may take to arrive.
 const REQUEST: Duration = Duration::from_secs(5);
 /// How long pages have to take their leave when the lab ends.
-const FAREWELL: Duration = Duration::from_millis(500);
+const FAREWELL: Duration = Duration::from_secs(2);
 
 /// What the server tells a lab process, as JSON on its standard input.
 #[derive(Debug, Serialize, Deserialize)]

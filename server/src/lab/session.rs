@@ -115,7 +115,10 @@ async fn send(
         let messages = page.catch_up(lab);
         if lab.has_ended() {
             let reason = CloseFrame { code: CloseCode::from(CLOSE_LAB_ENDED), reason: "this machine has ended".into() };
-            return sink.send(Message::Close(Some(reason))).await;
+            sink.send(Message::Close(Some(reason))).await?;
+            // The page's answer ends the other direction, and with it the session. A socket that is dropped with
+            // something unread in it is reset, and a reset overtakes the close: the page would think of a lost network.
+            return std::future::pending().await;
         }
         if messages.is_empty() {
             match timeout(PING_EACH, changes.changed()).await {
