@@ -155,7 +155,7 @@ pub struct View {
 pub struct Process {
     /// Its number in the lab's PID namespace, as the learner's `ps` shows it.
     pub pid: u32,
-    /// Its name (`/proc/PID/comm`).
+    /// The name of its program, which it chooses itself: at most 15 bytes.
     pub program: String,
 }
 

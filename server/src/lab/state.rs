@@ -21,7 +21,7 @@ use super::init::{FromInit, ToInit};
 use super::session::Page;
 use super::terminal::{self, Terminal};
 use super::trace;
-use super::views::Views;
+use super::views::{Views, program_of};
 
 /// After a look at all processes, changes are collected for this long before the next.
 const SCAN_PAUSE: Duration = Duration::from_millis(5);
@@ -118,12 +118,11 @@ impl Lab {
 
     fn look_at(&self, terminal: &Terminal) -> Described {
         let foreground = terminal.foreground();
-        let comm = foreground.and_then(|pid| std::fs::read_to_string(format!("/proc/{pid}/comm")).ok());
         Described {
             id: terminal.id,
             name: terminal.name.into(),
             running: terminal.is_running(),
-            program: comm.unwrap_or_default().trim_end().to_owned(),
+            program: foreground.and_then(|pid| program_of(pid).ok()).unwrap_or_default(),
             view: foreground.and_then(|pid| self.views.borrow().view_of(pid)),
         }
     }

@@ -55,6 +55,9 @@ pub struct Views {
 /// More processes than this are not looked at: a fork bomb must not make the tables slow.
 const MOST_PROCESSES: usize = 1024;
 
+/// As long as the kernel's own names may be (TASK_COMM_LEN is 16, with the zero byte).
+const LONGEST_NAME: usize = 15;
+
 /// What the kernel has said since somebody last asked.
 #[derive(Default)]
 pub struct News {
@@ -244,10 +247,54 @@ fn describe(pid: Pid) -> io::Result<Process> {
     let field = |name: &str| status.lines().find_map(|line| line.strip_prefix(name)).map(str::trim);
     // One number per nested PID namespace, outermost first; the second is the sandbox's.
     let inside = field("NSpid:").and_then(|numbers| numbers.split_whitespace().nth(1)).and_then(|n| n.parse().ok());
-    let program = field("Name:").unwrap_or_default().to_owned();
-    Ok(Process { pid: inside.ok_or(io::ErrorKind::NotFound)?, program })
+    Ok(Process { pid: inside.ok_or(io::ErrorKind::NotFound)?, program: program_of(pid)? })
+}
+
+/// The name of the program that a process runs. The process chooses it: it is for people to read, and nothing else.
+pub fn program_of(pid: Pid) -> io::Result<String> {
+    let name = fs::read_to_string(format!("/proc/{pid}/comm"))?;
+    if name.trim_end() != "exe" {
+        return Ok(name.trim_end().to_owned());
+    }
+    // So the kernel calls whatever was started through /proc/self/exe; its first argument says more.
+    let arguments = fs::read(format!("/proc/{pid}/cmdline"))?;
+    let first = arguments.split(|&byte| byte == 0).next().unwrap_or_default();
+    // In the middle of execve(2) there is a name already, and no argument yet; the next look finds it.
+    let name = first.rsplit(|&byte| byte == b'/').next().filter(|name| !name.is_empty()).unwrap_or(b"exe");
+    Ok(String::from_utf8_lossy(&name[..name.len().min(LONGEST_NAME)]).into_owned())
 }
 
 fn is_gone(error: &io::Error) -> bool {
     matches!(error.raw_os_error(), Some(libc::ESRCH | libc::ENOENT)) || error.kind() == io::ErrorKind::NotFound
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::{Read, Write};
+    use std::os::unix::process::CommandExt;
+    use std::process::{Command, Stdio};
+
+    use super::*;
+
+    #[test]
+    fn a_program_that_the_kernel_calls_exe_is_named_by_its_first_argument() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let exe = directory.path().join("exe");
+        fs::copy("/bin/cat", &exe).expect("a copy of cat");
+        let named = |path: &std::path::Path, first: &str| {
+            let mut child = Command::new(path);
+            child.arg0(first).stdin(Stdio::piped()).stdout(Stdio::piped());
+            let mut child = child.spawn().expect("cat starts");
+            // It answers, so it has been executed from beginning to end; then it waits for more.
+            child.stdin.as_mut().expect("its input").write_all(b"!").expect("written");
+            child.stdout.as_mut().expect("its output").read_exact(&mut [0]).expect("read");
+            let name = program_of(Pid::from_raw(child.id() as i32)).expect("it runs");
+            drop(child.stdin.take());
+            child.wait().expect("it ends");
+            name
+        };
+        assert_eq!(named(&exe, "/bin/newroot"), "newroot");
+        assert_eq!(named(&exe, "a-name-that-is-far-too-long"), "a-name-that-is-");
+        assert_eq!(named("/bin/cat".as_ref(), "newroot"), "cat");
+    }
 }
