@@ -90,6 +90,8 @@ pub enum UnpackError {
     SetOwner { path: PathBuf, uid: u32, gid: u32, errno: Errno },
     #[error("cannot chmod(2) {path}: {errno}")]
     SetMode { path: PathBuf, errno: Errno },
+    #[error("cannot lsetxattr(2) {attribute} of {path}: {errno}")]
+    SetExtendedAttribute { path: PathBuf, attribute: String, errno: Errno },
     #[error("cannot set the time of {path} (utimensat(2)): {errno}")]
     SetTime { path: PathBuf, errno: Errno },
 }

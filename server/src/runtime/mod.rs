@@ -6,8 +6,9 @@
 //! 1. [`options`]: what can be asked for; [`image`]: what an image is called, and where its rootfs lives.
 //! 2. [`pull`]: asks a registry for an image and downloads its layers. Its two helpers are the way to the registry, and
 //!    the place on disk; [`registry`] is a registry's address.
-//! 3. [`unpack`]: lays the layers over each other, which gives the rootfs; [`layer`] reads them as streams, [`rootfs`]
-//!    makes sure that nothing leaves the directory, and [`attributes`] sets owners, modes and times.
+//! 3. [`unpack`]: lays the layers over each other, which gives the rootfs, and [`put`] makes what is in them; [`layer`]
+//!    reads them as streams, [`rootfs`] makes sure that nothing leaves the directory, [`attributes`] sets owners, modes
+//!    and times, and [`extended_attributes`] the rest.
 //! 4. [`parent`]: starts a child, which is this same program again, in new namespaces, and waits for it.
 //! 5. [`child`]: sets the container up from the inside, and becomes the command.
 //! 6. [`mounts`] and [`root`]: what the child does to its mounts and to its root directory.
@@ -19,6 +20,7 @@ mod attributes;
 mod certificates;
 mod child;
 mod error;
+mod extended_attributes;
 mod image;
 mod layer;
 mod mounts;
@@ -26,6 +28,7 @@ mod options;
 mod parent;
 mod process;
 mod pull;
+mod put;
 mod registry;
 mod root;
 mod rootfs;
@@ -40,6 +43,7 @@ pub use options::{MountSet, Propagation, PullOptions, RootMethod, RunOptions};
 pub use parent::run;
 pub use process::{clone, default_signals};
 pub use pull::{Pulled, client, innermost, pull};
+pub use put::LeftOut;
 pub use registry::{InvalidRegistry, Registry};
 pub use rootfs::Rootfs;
 pub use unpack::apply_layer;

@@ -21,6 +21,7 @@ use self::place::Place;
 use super::error::{PullError, UnpackError};
 use super::layer::{Compression, Limits};
 use super::options::PullOptions;
+use super::put::LeftOut;
 use super::rootfs::Rootfs;
 use super::unpack::apply_layer;
 
@@ -31,8 +32,8 @@ pub enum Pulled {
     Done {
         /// Where it is.
         rootfs: PathBuf,
-        /// How many device nodes of the image only a privileged root could have made.
-        left_out: u64,
+        /// What of the image only a privileged root could have made.
+        left_out: LeftOut,
     },
     /// The rootfs was there already, from this very manifest.
     AlreadyThere {
@@ -59,7 +60,7 @@ pub fn pull(options: &PullOptions) -> Result<Pulled, PullError> {
         // Beside the rootfs, not in it: until all layers are there, the rootfs stays what it was.
         let unfinished = place.start_over()?;
         let mut limits = Limits::default();
-        let mut left_out = 0;
+        let mut left_out = LeftOut::default();
         // Lowest layer first: each is the difference to those before it.
         for layer in &manifest.layers {
             let compression = compression_of(layer)?;
@@ -132,7 +133,12 @@ async fn download(
 }
 
 /// Unpacks a downloaded layer over those before it.
-fn unpack(directory: &Path, layer: File, compression: Compression, limits: &mut Limits) -> Result<u64, UnpackError> {
+fn unpack(
+    directory: &Path,
+    layer: File,
+    compression: Compression,
+    limits: &mut Limits,
+) -> Result<LeftOut, UnpackError> {
     let rootfs = Rootfs::open(directory).map_err(UnpackError::OpenRootfs)?;
     apply_layer(&rootfs, layer, compression, limits)
 }

@@ -85,6 +85,12 @@ impl Layer {
         self.entry(EntryType::Link, path, 0o644, target, b"")
     }
 
+    /// Puts a PAX header before the next entry.
+    pub fn pax(mut self, records: &[(&str, &[u8])]) -> Layer {
+        self.0.append_pax_extensions(records.iter().copied()).unwrap();
+        self
+    }
+
     /// The archive.
     pub fn tar(self) -> Vec<u8> {
         self.0.into_inner().unwrap()
