@@ -28,9 +28,11 @@ pub enum PullError {
     Unreachable { registry: String, reason: String },
     #[error("{registry} answered with an error: {message}")]
     Registry { registry: String, message: String },
-    #[error("{image} is not made for this machine ({wanted}); there is {offered}")]
+    #[error("{image} is not made for {wanted}; there is {offered}; choose one of them by --platform")]
     Platform { image: String, wanted: String, offered: String },
-    #[error("layer {digest} is of the type {media_type}; only tar archives, plain or in gzip, can be unpacked")]
+    #[error(
+        "layer {digest} is of the type {media_type}; only tar archives, plain, in gzip or in zstd, can be unpacked"
+    )]
     LayerType { digest: String, media_type: String },
     #[error("layer {digest} does not have the {expected} bytes that the manifest says; nothing of it was unpacked")]
     LayerSize { digest: String, expected: u64 },

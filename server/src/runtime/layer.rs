@@ -9,6 +9,7 @@ use flate2::read::MultiGzDecoder;
 
 use super::error::UnpackError;
 use super::extended_attributes::{self, ExtendedAttribute};
+use super::zstd::ZstdReader;
 
 /// How a layer's tar archive is compressed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -17,6 +18,8 @@ pub enum Compression {
     None,
     /// gzip (RFC 1952).
     Gzip,
+    /// zstd (RFC 8878).
+    Zstd,
 }
 
 /// How much an image may still unpack to. A few kilobytes of layer can claim to be any size.
@@ -49,6 +52,7 @@ pub fn for_each_entry(
     let inner: Box<dyn Read + '_> = match compression {
         Compression::None => Box::new(io::BufReader::new(layer)),
         Compression::Gzip => Box::new(MultiGzDecoder::new(layer)),
+        Compression::Zstd => Box::new(ZstdReader::new(layer)),
     };
     let mut archive = tar::Archive::new(Bounded { inner, watch: Rc::clone(&watch) });
     let mut entries = archive.entries().map_err(UnpackError::ReadLayer)?;

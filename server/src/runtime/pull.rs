@@ -9,9 +9,7 @@ use std::io::{Seek, Write};
 use std::path::{Path, PathBuf};
 
 use futures_util::StreamExt;
-use oci_client::client::current_platform_resolver;
-use oci_client::config::Architecture;
-use oci_client::manifest::{self, OciDescriptor, OciImageManifest, OciManifest};
+use oci_client::manifest::{self, ImageIndexEntry, OciDescriptor, OciImageManifest, OciManifest};
 use oci_client::secrets::RegistryAuth;
 use oci_client::{Client, Reference};
 
@@ -21,6 +19,7 @@ use self::place::Place;
 use super::error::{PullError, UnpackError};
 use super::layer::{Compression, Limits};
 use super::options::PullOptions;
+use super::platform::Platform;
 use super::put::LeftOut;
 use super::rootfs::Rootfs;
 use super::unpack::apply_layer;
@@ -50,9 +49,10 @@ pub fn pull(options: &PullOptions) -> Result<Pulled, PullError> {
     let (client, reference) = connect(options)?;
     let place = Place::lock(&options.image, &options.fs)?;
     // One thread is enough: what takes time is the network, and unpacking.
+    let platform = options.platform.clone().unwrap_or_else(Platform::here);
     let tokio = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(PullError::Tokio)?;
     tokio.block_on(async {
-        let (manifest, digest) = manifest_for_this_machine(&client, &reference).await?;
+        let (manifest, digest) = manifest_for(&client, &reference, &platform).await?;
         // A digest names content: the same digest again means that nothing can have changed.
         if place.has(&digest) {
             return Ok(Pulled::AlreadyThere { rootfs: place.rootfs(), digest });
@@ -75,9 +75,10 @@ pub fn pull(options: &PullOptions) -> Result<Pulled, PullError> {
 
 /// The manifest is the list of an image's layers. A name can stand for an index instead: a list of manifests, one for
 /// each kind of machine. Returns the manifest with its digest, which oci-client has verified.
-async fn manifest_for_this_machine(
+async fn manifest_for(
     client: &Client,
     reference: &Reference,
+    wanted: &Platform,
 ) -> Result<(OciImageManifest, String), PullError> {
     let anonymous = &RegistryAuth::Anonymous;
     let pulled = client.pull_manifest(reference, anonymous).await.map_err(|error| explain(error, reference))?;
@@ -85,16 +86,16 @@ async fn manifest_for_this_machine(
         (OciManifest::Image(manifest), digest) => return Ok((manifest, digest)),
         (OciManifest::ImageIndex(index), _) => index,
     };
-    let Some(digest) = current_platform_resolver(&index.manifests) else {
-        let platforms = index.manifests.iter().filter_map(|entry| entry.platform.as_ref());
-        let offered: Vec<_> = platforms.map(|platform| format!("{}/{}", platform.os, platform.architecture)).collect();
+    let offered: Vec<_> = index.manifests.iter().filter_map(|entry| Some((platform_of(entry)?, entry))).collect();
+    let Some((_, entry)) = offered.iter().find(|(platform, _)| wanted.accepts(platform)) else {
+        let offered: Vec<_> = offered.iter().map(|(platform, _)| platform.to_string()).collect();
         return Err(PullError::Platform {
             image: reference.to_string(),
-            wanted: format!("linux/{}", Architecture::default()),
+            wanted: wanted.to_string(),
             offered: offered.join(", "),
         });
     };
-    let one = reference.clone_with_digest(digest);
+    let one = reference.clone_with_digest(entry.digest.clone());
     match client.pull_manifest(&one, anonymous).await.map_err(|error| explain(error, reference))? {
         (OciManifest::Image(manifest), digest) => Ok((manifest, digest)),
         (OciManifest::ImageIndex(_), _) => Err(PullError::Registry {
@@ -102,6 +103,13 @@ async fn manifest_for_this_machine(
             message: "an index leads to another index".to_owned(),
         }),
     }
+}
+
+/// What machines a manifest of an index is for. Notes about other manifests, which stand there too, are for none.
+fn platform_of(entry: &ImageIndexEntry) -> Option<Platform> {
+    let platform = entry.platform.as_ref()?;
+    let (os, architecture) = (platform.os.to_string(), platform.architecture.to_string());
+    (os != "unknown").then(|| Platform::new(&os, &architecture, platform.variant.as_deref()))
 }
 
 /// Downloads a layer into a file. A layer can be larger than the memory, so it goes from the network straight to disk;
@@ -148,6 +156,11 @@ fn compression_of(layer: &OciDescriptor) -> Result<Compression, PullError> {
     match layer.media_type.as_str() {
         manifest::IMAGE_LAYER_GZIP_MEDIA_TYPE | manifest::IMAGE_DOCKER_LAYER_GZIP_MEDIA_TYPE => Ok(Compression::Gzip),
         manifest::IMAGE_LAYER_MEDIA_TYPE | manifest::IMAGE_DOCKER_LAYER_TAR_MEDIA_TYPE => Ok(Compression::None),
+        OCI_ZSTD | DOCKER_ZSTD => Ok(Compression::Zstd),
         other => Err(PullError::LayerType { digest: layer.digest.clone(), media_type: other.to_owned() }),
     }
 }
+
+/// Two media types that oci-client has no names for.
+const OCI_ZSTD: &str = "application/vnd.oci.image.layer.v1.tar+zstd";
+const DOCKER_ZSTD: &str = "application/vnd.docker.image.rootfs.diff.tar.zstd";
