@@ -13,7 +13,9 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
-use common::{Layer, Registry, busybox, make_image, make_index, names_in, newroot, pull, run_newroot, text_of};
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use common::{LOGIN, Layer, Registry, busybox, make_image, make_index, names_in, newroot, pull, run_newroot, text_of};
 use shared::mount::{Mount, parse_table};
 use tar::EntryType;
 use tempfile::TempDir;
@@ -200,6 +202,66 @@ fn an_image_for_another_platform_can_be_asked_for() {
     }
     assert!(text_of(&pull_for("arm64")).contains("`arm64` is not a platform; write OS/ARCHITECTURE"));
     assert_eq!(names_in(&fs_directory.path().join("multi/rootfs")), ["arm6"], "a failed pull changes nothing");
+}
+
+#[test]
+fn a_private_image_takes_the_password_that_docker_has_kept() {
+    let registry = Registry::start_private();
+    let (layout, docker, fs_directory) =
+        (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    make_image(layout.path(), &[Layer::new().file("secret", "").gzip()]);
+    registry.copy(layout.path(), "team/private", &["--dest-creds", &format!("{}:{}", LOGIN.0, LOGIN.1)]);
+    let helper = docker.path().join("helper");
+    let answer = serde_json::json!({ "ServerURL": "", "Username": LOGIN.0, "Secret": LOGIN.1 });
+    let script = format!(
+        "#!/bin/sh\nread registry\n[ \"$1 $registry\" = \"get {}\" ] && echo '{answer}' && exit\n\
+         echo 'credentials not found in native keychain'; exit 1\n",
+        registry.address()
+    );
+    fs::write(&helper, script).unwrap();
+    // By another process: a file that any process here has open for writing cannot be executed.
+    let program = docker.path().join("docker-credential-test");
+    assert!(Command::new("install").args(["-m", "755"]).args([&helper, &program]).status().unwrap().success());
+    let path = format!("{}:{}", docker.path().display(), std::env::var("PATH").unwrap());
+    let pull_with = |config: serde_json::Value| {
+        fs::write(docker.path().join("config.json"), config.to_string()).unwrap();
+        newroot()
+            .args(["pull", "--registry", &registry.url(), "team/private", "--fs"])
+            .arg(fs_directory.path())
+            .env("DOCKER_CONFIG", docker.path())
+            .env("PATH", &path)
+            .output()
+            .unwrap()
+    };
+    let encoded = |user: &str, password: &str| STANDARD.encode(format!("{user}:{password}"));
+    let host = registry.address();
+    let succeeds = |config: serde_json::Value| {
+        let output = pull_with(config);
+        assert!(output.status.success(), "{}", text_of(&output));
+        assert_eq!(names_in(&fs_directory.path().join("team/private/rootfs")), ["secret"]);
+        fs::remove_dir_all(fs_directory.path().join("team")).unwrap();
+    };
+    succeeds(serde_json::json!({ "auths": { host: { "auth": encoded(LOGIN.0, LOGIN.1) } } }));
+    succeeds(
+        serde_json::json!({ "auths": { (format!("http://{host}/v2/")): { "username": LOGIN.0, "password": LOGIN.1 } } }),
+    );
+    succeeds(serde_json::json!({ "auths": { host: {} }, "credHelpers": { host: "test" } }));
+    succeeds(serde_json::json!({ "credsStore": "test" }));
+
+    let fails = |config: serde_json::Value, why: &str| {
+        let output = pull_with(config);
+        assert_eq!(output.status.code(), Some(1));
+        assert!(text_of(&output).contains(why), "{why}: {}", text_of(&output));
+        assert!(!text_of(&output).contains(LOGIN.1), "no password in {}", text_of(&output));
+        assert!(!fs_directory.path().join("team/private").exists());
+    };
+    let wrong = encoded(LOGIN.0, "wrong");
+    fails(serde_json::json!({ "auths": { host: { "auth": wrong } } }), "refuses team/private:latest to learner");
+    fails(serde_json::json!({}), "wants a login for team/private:latest");
+    fails(serde_json::json!({ "auths": { "127.0.0.1:1": { "auth": wrong } } }), "wants a login");
+    fails(serde_json::json!({ "credHelpers": { host: "missing" } }), "cannot run docker-credential-missing");
+    fails(serde_json::json!({ "auths": { host: { "identitytoken": "x" } } }), "identity token");
+    fails(serde_json::json!("text"), "is not as Docker writes it");
 }
 
 #[test]

@@ -6,6 +6,8 @@ use std::path::PathBuf;
 
 use nix::errno::Errno;
 
+use super::credentials::CredentialsError;
+
 /// Why an image was not pulled.
 #[derive(Debug, thiserror::Error)]
 #[allow(missing_docs, reason = "the messages say it")]
@@ -20,8 +22,16 @@ pub enum PullError {
     Tokio(#[source] io::Error),
     #[error("{registry} has no image {image}; check the name and the tag")]
     NotFound { image: String, registry: String },
-    #[error("{registry} wants a login for {image}: it is private, or does not exist")]
+    #[error(
+        "{registry} wants a login for {image}: it is private, or does not exist; `docker login {registry}` makes one"
+    )]
     Unauthorized { image: String, registry: String },
+    #[error(
+        "{registry} refuses {image} to {user}; check the password that `docker login` has kept, and whether {user} may pull it"
+    )]
+    Refused { image: String, registry: String, user: String },
+    #[error("cannot find out the password for {registry}")]
+    Credentials { registry: String, source: CredentialsError },
     #[error("{registry} has had too many pulls from here: {message}; wait, or name a mirror by --registry")]
     TooManyPulls { registry: String, message: String },
     #[error("cannot reach {registry}: {reason}; check the address, and that this machine may connect to it")]

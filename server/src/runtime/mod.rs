@@ -14,12 +14,13 @@
 //! 5. [`child`]: sets the container up from the inside, and becomes the command.
 //! 6. [`mounts`] and [`root`]: what the child does to its mounts and to its root directory.
 //!
-//! [`error`] has a variant for each call that can fail. [`process`] has the only `unsafe` code, and [`certificates`]
-//! mends a machine that has none; neither teaches anything about containers.
+//! [`error`] has a variant for each call that can fail. [`process`] has the only `unsafe` code, [`certificates`]
+//! mends a machine that has none, and [`credentials`] finds passwords; they teach nothing about containers.
 
 mod attributes;
 mod certificates;
 mod child;
+mod credentials;
 mod error;
 mod extended_attributes;
 mod image;
@@ -39,6 +40,7 @@ mod zstd;
 
 pub use certificates::ensure_certificates;
 pub use child::run as run_child;
+pub use credentials::CredentialsError;
 pub use error::{PullError, RunError, UnpackError};
 pub use image::{Image, InvalidImage};
 pub use layer::{Compression, Limits};

@@ -10,11 +10,9 @@ use std::path::{Path, PathBuf};
 
 use futures_util::StreamExt;
 use oci_client::manifest::{self, ImageIndexEntry, OciDescriptor, OciImageManifest, OciManifest};
-use oci_client::secrets::RegistryAuth;
-use oci_client::{Client, Reference};
 
+use self::connection::{Connection, connect};
 pub use self::connection::{client, innermost};
-use self::connection::{connect, explain};
 use self::place::Place;
 use super::error::{PullError, UnpackError};
 use super::layer::{Compression, Limits};
@@ -46,13 +44,13 @@ pub enum Pulled {
 // step: pull-image
 /// Pulls an image into its directory below `options.fs`.
 pub fn pull(options: &PullOptions) -> Result<Pulled, PullError> {
-    let (client, reference) = connect(options)?;
+    let connection = connect(options)?;
     let place = Place::lock(&options.image, &options.fs)?;
     // One thread is enough: what takes time is the network, and unpacking.
     let platform = options.platform.clone().unwrap_or_else(Platform::here);
     let tokio = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(PullError::Tokio)?;
     tokio.block_on(async {
-        let (manifest, digest) = manifest_for(&client, &reference, &platform).await?;
+        let (manifest, digest) = manifest_for(&connection, &platform).await?;
         // A digest names content: the same digest again means that nothing can have changed.
         if place.has(&digest) {
             return Ok(Pulled::AlreadyThere { rootfs: place.rootfs(), digest });
@@ -64,7 +62,7 @@ pub fn pull(options: &PullOptions) -> Result<Pulled, PullError> {
         // Lowest layer first: each is the difference to those before it.
         for layer in &manifest.layers {
             let compression = compression_of(layer)?;
-            let file = download(&client, &reference, layer, &place).await?;
+            let file = download(&connection, layer, &place).await?;
             left_out += unpack(&unfinished, file, compression, &mut limits)
                 .map_err(|source| PullError::Unpack { digest: layer.digest.clone(), source })?;
         }
@@ -75,13 +73,9 @@ pub fn pull(options: &PullOptions) -> Result<Pulled, PullError> {
 
 /// The manifest is the list of an image's layers. A name can stand for an index instead: a list of manifests, one for
 /// each kind of machine. Returns the manifest with its digest, which oci-client has verified.
-async fn manifest_for(
-    client: &Client,
-    reference: &Reference,
-    wanted: &Platform,
-) -> Result<(OciImageManifest, String), PullError> {
-    let anonymous = &RegistryAuth::Anonymous;
-    let pulled = client.pull_manifest(reference, anonymous).await.map_err(|error| explain(error, reference))?;
+async fn manifest_for(connection: &Connection, wanted: &Platform) -> Result<(OciImageManifest, String), PullError> {
+    let Connection { client, reference, login } = connection;
+    let pulled = client.pull_manifest(reference, login).await.map_err(|error| connection.explain(error))?;
     let index = match pulled {
         (OciManifest::Image(manifest), digest) => return Ok((manifest, digest)),
         (OciManifest::ImageIndex(index), _) => index,
@@ -96,7 +90,7 @@ async fn manifest_for(
         });
     };
     let one = reference.clone_with_digest(entry.digest.clone());
-    match client.pull_manifest(&one, anonymous).await.map_err(|error| explain(error, reference))? {
+    match client.pull_manifest(&one, login).await.map_err(|error| connection.explain(error))? {
         (OciManifest::Image(manifest), digest) => Ok((manifest, digest)),
         (OciManifest::ImageIndex(_), _) => Err(PullError::Registry {
             registry: reference.registry().to_owned(),
@@ -114,18 +108,16 @@ fn platform_of(entry: &ImageIndexEntry) -> Option<Platform> {
 
 /// Downloads a layer into a file. A layer can be larger than the memory, so it goes from the network straight to disk;
 /// and no byte of it is used before all have arrived and their digest is that of the manifest.
-async fn download(
-    client: &Client,
-    reference: &Reference,
-    layer: &OciDescriptor,
-    place: &Place,
-) -> Result<File, PullError> {
+async fn download(connection: &Connection, layer: &OciDescriptor, place: &Place) -> Result<File, PullError> {
     let digest = || layer.digest.clone();
     let wrong_size = || PullError::LayerSize { digest: digest(), expected: layer.size.max(0) as u64 };
     let (mut file, path) = place.layer_file()?;
     // The digest alone, without the other addresses a manifest may name: those could be anybody's.
-    let mut stream =
-        client.pull_blob_stream(reference, layer.digest.as_str()).await.map_err(|error| explain(error, reference))?;
+    let mut stream = connection
+        .client
+        .pull_blob_stream(&connection.reference, layer.digest.as_str())
+        .await
+        .map_err(|error| connection.explain(error))?;
     let mut missing = u64::try_from(layer.size).map_err(|_| wrong_size())?;
     // oci-client computes the digest on the way, and ends with an error where it is not the one asked for.
     while let Some(bytes) = stream.stream.next().await {

@@ -181,6 +181,9 @@ fn make_manifest(layout: &Path, layers: &[Vec<u8>], architecture: &str) -> serde
     put(manifest_type, manifest.as_bytes())
 }
 
+/// Name and password at a private registry.
+pub const LOGIN: (&str, &str) = ("learner", "correct horse");
+
 /// A real registry (Debian's docker-registry) that ends with this value.
 pub struct Registry {
     process: Child,
@@ -192,6 +195,15 @@ pub struct Registry {
 impl Registry {
     /// Starts an empty one on a port of the kernel's choice, and waits until it listens.
     pub fn start() -> Registry {
+        Registry::start_with("")
+    }
+
+    /// The same, for those who have `LOGIN` only.
+    pub fn start_private() -> Registry {
+        Registry::start_with("auth: {htpasswd: {realm: newroot, path: PASSWORDS}}\n")
+    }
+
+    fn start_with(access: &str) -> Registry {
         let storage = tempfile::tempdir().unwrap();
         let configuration = storage.path().join("config.yml");
         let root = storage.path().join("storage");
@@ -200,7 +212,11 @@ impl Registry {
              http: {{addr: 127.0.0.1:0}}\n",
             root.display()
         );
-        fs::write(&configuration, text).unwrap();
+        let passwords = storage.path().join("passwords");
+        // bcrypt of the password, as `htpasswd -B` writes it.
+        fs::write(&passwords, "learner:$2y$05$NewrootNewrootNewrootuj1kbuHNB2aktDG2tJTRBMgv58qSqbPq\n").unwrap();
+        let access = access.replace("PASSWORDS", passwords.to_str().unwrap());
+        fs::write(&configuration, text + &access).unwrap();
         let mut process = Command::new("docker-registry")
             .arg("serve")
             .arg(&configuration)
@@ -283,10 +299,11 @@ impl Drop for Registry {
     }
 }
 
-/// The binary under test, with an environment in which no other registry than the named one can come into play.
+/// The binary under test, with an environment in which no other registry than the named one can come into play, and no
+/// password.
 pub fn newroot() -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_newroot"));
-    command.env_remove("NEWROOT_REGISTRY").stdin(Stdio::null());
+    command.env_remove("NEWROOT_REGISTRY").env("DOCKER_CONFIG", "/nonexistent").stdin(Stdio::null());
     command
 }
 
