@@ -36,6 +36,10 @@ pub enum PullError {
     TooManyPulls { registry: String, message: String },
     #[error("cannot reach {registry}: {reason}; check the address, and that this machine may connect to it")]
     Unreachable { registry: String, reason: String },
+    #[error("the connection to {registry} was cut again and again: {reason}")]
+    Cut { registry: String, reason: String },
+    #[error("{registry} is in trouble: {message}; try again later")]
+    Trouble { registry: String, message: String },
     #[error("{registry} answered with an error: {message}")]
     Registry { registry: String, message: String },
     #[error("{image} is not made for {wanted}; there is {offered}; choose one of them by --platform")]
@@ -46,6 +50,8 @@ pub enum PullError {
     LayerType { digest: String, media_type: String },
     #[error("layer {digest} does not have the {expected} bytes that the manifest says; nothing of it was unpacked")]
     LayerSize { digest: String, expected: u64 },
+    #[error("what came as layer {digest} has the digest {actual}; nothing of it was unpacked")]
+    LayerDigest { digest: String, actual: String },
     #[error("downloading layer {digest} failed; nothing of it was unpacked")]
     Download { digest: String, source: io::Error },
     #[error("cannot write the layer to {path}")]

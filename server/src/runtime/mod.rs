@@ -5,8 +5,8 @@
 //!
 //! 1. [`options`]: what can be asked for; [`image`]: what an image is called, and where its rootfs lives;
 //!    [`platform`]: which machines it is for.
-//! 2. [`pull`]: asks a registry for an image and downloads its layers. Its two helpers are the way to the registry, and
-//!    the place on disk; [`registry`] is a registry's address.
+//! 2. [`pull`]: asks a registry for an image and downloads its layers. Its helpers are the way to the
+//!    registry, the download of a layer, and the place on disk; [`registry`] is a registry's address.
 //! 3. [`unpack`]: lays the layers over each other, which gives the rootfs, and [`put`] makes what is in them; [`layer`]
 //!    reads them as streams (by [`zstd`] where they are in that format), [`rootfs`] makes sure that nothing leaves the directory, [`attributes`] sets owners, modes
 //!    and times, and [`extended_attributes`] the rest.

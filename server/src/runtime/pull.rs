@@ -2,18 +2,21 @@
 //! over each other (by `unpack`). Speaks the OCI distribution protocol through oci-client.
 
 mod connection;
+mod download;
 mod place;
+mod retry;
 
 use std::fs::File;
-use std::io::{Seek, Write};
 use std::path::{Path, PathBuf};
 
-use futures_util::StreamExt;
+use oci_client::Reference;
 use oci_client::manifest::{self, ImageIndexEntry, OciDescriptor, OciImageManifest, OciManifest};
 
 use self::connection::{Connection, connect};
 pub use self::connection::{client, innermost};
+use self::download::download;
 use self::place::Place;
+use self::retry::retry;
 use super::error::{PullError, UnpackError};
 use super::layer::{Compression, Limits};
 use super::options::PullOptions;
@@ -75,8 +78,10 @@ pub fn pull(options: &PullOptions) -> Result<Pulled, PullError> {
 /// each kind of machine. Returns the manifest with its digest, which oci-client has verified.
 async fn manifest_for(connection: &Connection, wanted: &Platform) -> Result<(OciImageManifest, String), PullError> {
     let Connection { client, reference, login } = connection;
-    let pulled = client.pull_manifest(reference, login).await.map_err(|error| connection.explain(error))?;
-    let index = match pulled {
+    let ask = async |reference: &Reference| {
+        retry(async || client.pull_manifest(reference, login).await.map_err(|error| connection.explain(error))).await
+    };
+    let index = match ask(reference).await? {
         (OciManifest::Image(manifest), digest) => return Ok((manifest, digest)),
         (OciManifest::ImageIndex(index), _) => index,
     };
@@ -90,7 +95,7 @@ async fn manifest_for(connection: &Connection, wanted: &Platform) -> Result<(Oci
         });
     };
     let one = reference.clone_with_digest(entry.digest.clone());
-    match client.pull_manifest(&one, login).await.map_err(|error| connection.explain(error))? {
+    match ask(&one).await? {
         (OciManifest::Image(manifest), digest) => Ok((manifest, digest)),
         (OciManifest::ImageIndex(_), _) => Err(PullError::Registry {
             registry: reference.registry().to_owned(),
@@ -104,32 +109,6 @@ fn platform_of(entry: &ImageIndexEntry) -> Option<Platform> {
     let platform = entry.platform.as_ref()?;
     let (os, architecture) = (platform.os.to_string(), platform.architecture.to_string());
     (os != "unknown").then(|| Platform::new(&os, &architecture, platform.variant.as_deref()))
-}
-
-/// Downloads a layer into a file. A layer can be larger than the memory, so it goes from the network straight to disk;
-/// and no byte of it is used before all have arrived and their digest is that of the manifest.
-async fn download(connection: &Connection, layer: &OciDescriptor, place: &Place) -> Result<File, PullError> {
-    let digest = || layer.digest.clone();
-    let wrong_size = || PullError::LayerSize { digest: digest(), expected: layer.size.max(0) as u64 };
-    let (mut file, path) = place.layer_file()?;
-    // The digest alone, without the other addresses a manifest may name: those could be anybody's.
-    let mut stream = connection
-        .client
-        .pull_blob_stream(&connection.reference, layer.digest.as_str())
-        .await
-        .map_err(|error| connection.explain(error))?;
-    let mut missing = u64::try_from(layer.size).map_err(|_| wrong_size())?;
-    // oci-client computes the digest on the way, and ends with an error where it is not the one asked for.
-    while let Some(bytes) = stream.stream.next().await {
-        let bytes = bytes.map_err(|source| PullError::Download { digest: digest(), source })?;
-        missing = missing.checked_sub(bytes.len() as u64).ok_or_else(wrong_size)?;
-        file.write_all(&bytes).map_err(|source| PullError::WriteLayer { path: path.clone(), source })?;
-    }
-    if missing > 0 {
-        return Err(wrong_size());
-    }
-    file.rewind().map_err(|source| PullError::WriteLayer { path, source })?;
-    Ok(file)
 }
 
 /// Unpacks a downloaded layer over those before it.

@@ -5,6 +5,7 @@
 #![allow(clippy::unwrap_used, reason = "a test that cannot be set up fails")]
 
 pub mod playground;
+pub mod proxy;
 
 use std::fs;
 use std::io::{BufRead, BufReader, Write};

@@ -91,6 +91,9 @@ fn explain(error: OciDistributionError, reference: &Reference) -> PullError {
         }
         OciDistributionError::ServerError { code: 404, .. } => PullError::NotFound { image, registry },
         OciDistributionError::ServerError { code: 429, message, .. } => PullError::TooManyPulls { registry, message },
+        OciDistributionError::ServerError { code: code @ 500.., message, .. } => {
+            PullError::Trouble { registry, message: format!("{code} {}", message_of(&message)).trim_end().to_owned() }
+        }
         OciDistributionError::ServerError { code, message, .. } => {
             PullError::Registry { registry, message: format!("{code} {}", message_of(&message)) }
         }
@@ -105,6 +108,9 @@ fn explain(error: OciDistributionError, reference: &Reference) -> PullError {
             },
             None => PullError::Registry { registry, message: "an error without a message".to_owned() },
         },
+        OciDistributionError::RequestError(error) if !error.is_connect() && !error.is_timeout() => {
+            PullError::Cut { registry, reason: innermost(&error) }
+        }
         OciDistributionError::RequestError(error) => PullError::Unreachable { registry, reason: innermost(&error) },
         other => PullError::Registry { registry, message: other.to_string() },
     }
