@@ -105,8 +105,11 @@ fn pull(options: &PullOptions) -> Result<ExitCode> {
             println!("Already there: {digest}; the rootfs is in {}", rootfs.display());
         }
         Pulled::Done { rootfs, left_out } => {
-            if left_out > 0 {
-                println!("Left out {left_out} device node(s), which only the root of a whole machine may make");
+            if left_out.nodes > 0 {
+                println!("Left out {} device node(s), which only the root of a whole machine may make", left_out.nodes);
+            }
+            if left_out.attributes > 0 {
+                println!("Left out {} extended attribute(s), which cannot be set here", left_out.attributes);
             }
             println!("Pulling done; the rootfs is in {}", rootfs.display());
         }

@@ -290,7 +290,10 @@ fn a_killed_pull_leaves_the_old_rootfs_and_the_next_one_cleans_up() {
 #[test]
 fn pull_works_without_certificates_and_as_root_of_a_user_namespace() {
     let registry = Registry::start();
-    let layer = Layer::new().file("file", "").entry(EntryType::Char, "null", 0o666, "", b"");
+    let layer = Layer::new()
+        .entry(EntryType::Char, "null", 0o666, "", b"")
+        .pax(&[("SCHILY.xattr.trusted.note", b"1"), ("SCHILY.xattr.user.note", b"1")])
+        .file("file", "");
     registry.push("library/device", &[layer.gzip()]);
     let fs_directory = tempfile::tempdir().unwrap();
     let output = Command::new("unshare")
@@ -304,6 +307,7 @@ fn pull_works_without_certificates_and_as_root_of_a_user_namespace() {
         .unwrap();
     assert!(output.status.success(), "{}", text_of(&output));
     assert!(text_of(&output).contains("Left out 1 device node"), "{}", text_of(&output));
+    assert!(text_of(&output).contains("Left out 1 extended attribute"), "{}", text_of(&output));
     assert_eq!(names_in(&fs_directory.path().join("device/rootfs")), ["file"]);
 }
 
@@ -488,6 +492,7 @@ fn every_step_of_the_taught_code_has_one_marker() {
         "pivot-root",
         "propagation",
         "pull-image",
+        "put-entry",
         "run-command",
         "set-up-container",
     ];

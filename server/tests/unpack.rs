@@ -10,7 +10,7 @@ use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt};
 use std::path::Path;
 
 use common::{Layer, MTIME, names_in};
-use newroot::runtime::{Compression, Limits, Rootfs, UnpackError, apply_layer};
+use newroot::runtime::{Compression, LeftOut, Limits, Rootfs, UnpackError, apply_layer};
 use tar::EntryType;
 use tempfile::TempDir;
 
@@ -32,11 +32,16 @@ impl Bench {
         self.directory.path().join("rootfs").join(path)
     }
 
-    fn apply(&self, layer: Layer) -> Result<u64, UnpackError> {
+    fn apply(&self, layer: Layer) -> Result<LeftOut, UnpackError> {
         self.apply_within(layer.tar(), Compression::None, Limits::default())
     }
 
-    fn apply_within(&self, bytes: Vec<u8>, compression: Compression, mut limits: Limits) -> Result<u64, UnpackError> {
+    fn apply_within(
+        &self,
+        bytes: Vec<u8>,
+        compression: Compression,
+        mut limits: Limits,
+    ) -> Result<LeftOut, UnpackError> {
         let rootfs = Rootfs::open(&self.directory.path().join("rootfs")).unwrap();
         apply_layer(&rootfs, Cursor::new(bytes), compression, &mut limits)
     }
@@ -71,7 +76,7 @@ fn owners_modes_times_and_links_are_those_of_the_archive() {
         .hard_link("etc/second", "etc/su")
         .entry(EntryType::Fifo, "pipe", 0o600, "", b"")
         .file("deep/er/file", "in directories that no entry makes");
-    assert_eq!(bench.apply(layer).unwrap(), 0);
+    assert_eq!(bench.apply(layer).unwrap(), LeftOut::default());
     let su = fs::metadata(bench.path("etc/su")).unwrap();
     assert_eq!((su.uid(), su.gid(), su.mode() & 0o7777, su.mtime()), (12, 34, 0o4755, MTIME as i64));
     assert_eq!(fs::metadata(bench.path("etc/second")).unwrap().ino(), su.ino());
@@ -87,10 +92,77 @@ fn owners_modes_times_and_links_are_those_of_the_archive() {
 #[test]
 fn a_device_node_is_made_where_the_kernel_allows_it() {
     let bench = Bench::new();
-    assert_eq!(bench.apply(Layer::new().entry(EntryType::Char, "null", 0o666, "", b"")).unwrap(), 0);
+    bench.apply(Layer::new().entry(EntryType::Char, "null", 0o666, "", b"")).unwrap();
     let null = fs::metadata(bench.path("null")).unwrap();
     assert!(null.file_type().is_char_device());
     assert_eq!((null.rdev(), null.mode() & 0o7777), (0x103, 0o666));
+}
+
+#[test]
+fn extended_attributes_are_set_on_whatever_has_them() {
+    let bench = Bench::new();
+    let get = |path: &str, name: &str| {
+        let mut value = Vec::with_capacity(200);
+        rustix::fs::lgetxattr(bench.path(path), name, rustix::buffer::spare_capacity(&mut value)).map(|_| value)
+    };
+    // What setcap(8) writes for CAP_DAC_OVERRIDE and CAP_FOWNER: bits 1 and 3, which make a line end.
+    let capability = b"\x01\0\0\x02\x0a\0\0\0\x0a\0\0\0\0\0\0\0\0\0\0\0";
+    let layer = Layer::new()
+        // Something before it whose content does not fill its last block.
+        .file("first", "12345")
+        .pax(&[("SCHILY.xattr.security.capability", capability), ("mtime", b"1.5"), ("SCHILY.xattr.user.empty", b"")])
+        .owned_entry(EntryType::Regular, "program", 0o755, (7, 7), "", b"")
+        .pax(&[("SCHILY.xattr.user.note", b"of a directory")])
+        .directory("directory")
+        .file("directory/without", "")
+        .pax(&[("SCHILY.xattr.trusted.note", b"of a link")])
+        .symlink("link", "program")
+        .pax(&[("SCHILY.xattr.user.overlay.redirect", b"/etc"), ("SCHILY.xattr.unknown.kind", b"1")])
+        .directory("redirected");
+    assert_eq!(bench.apply(layer).unwrap(), LeftOut { nodes: 0, attributes: 2 });
+    assert_eq!(get("program", "security.capability").unwrap(), capability);
+    assert_eq!(get("program", "user.empty").unwrap(), b"");
+    assert_eq!(get("directory", "user.note").unwrap(), b"of a directory");
+    assert_eq!(get("link", "trusted.note").unwrap(), b"of a link");
+    assert_eq!(get("program", "trusted.note"), Err(rustix::io::Errno::NODATA));
+    assert_eq!(get("directory/without", "user.note"), Err(rustix::io::Errno::NODATA));
+    assert_eq!(get("redirected", "user.overlay.redirect"), Err(rustix::io::Errno::NODATA));
+    for path in ["program", "directory", "redirected"] {
+        assert_eq!(fs::metadata(bench.path(path)).unwrap().mtime(), MTIME as i64, "{path}");
+    }
+}
+
+#[test]
+fn a_malformed_pax_header_is_an_error() {
+    let bench = Bench::new();
+    let layer = Layer::new().entry(EntryType::XHeader, "pax", 0o644, "", b"9 broken").file("file", "");
+    assert!(matches!(bench.apply(layer), Err(UnpackError::ReadLayer(_))));
+}
+
+#[test]
+fn names_may_be_long() {
+    let bench = Bench::new();
+    let directory = ["d".repeat(200), "e".repeat(200)].join("/");
+    let (by_pax, by_gnu) = (format!("{directory}/pax"), format!("{directory}/gnu"));
+    let (gnu_name, gnu_link) = (format!("{by_gnu}\0"), format!("{by_pax}\0"));
+    let layer = Layer::new()
+        .pax(&[("SCHILY.xattr.user.note", b"1"), ("path", by_pax.as_bytes()), ("uid", b"3000000"), ("gid", b"5")])
+        .file("shortened", "content")
+        .entry(EntryType::GNULongLink, "././@LongLink", 0o644, "", gnu_link.as_bytes())
+        .entry(EntryType::GNULongName, "././@LongLink", 0o644, "", gnu_name.as_bytes())
+        .hard_link("shortened", "shortened")
+        .pax(&[("linkpath", by_pax.as_bytes())])
+        .symlink("link", "shortened");
+    bench.apply(layer).unwrap();
+    assert_eq!(names_in(&bench.path(&directory)), ["gnu", "pax"]);
+    assert_eq!(bench.read(&by_gnu), "content");
+    assert_eq!(fs::read_link(bench.path("link")).unwrap(), Path::new(&by_pax));
+    let status = fs::metadata(bench.path(&by_pax)).unwrap();
+    assert_eq!((status.uid(), status.gid(), status.nlink()), (3_000_000, 5, 2));
+    // No longer than the kernel takes, and then the error says which call did not.
+    let layer = Layer::new().pax(&[("path", "x".repeat(256).as_bytes())]).file("shortened", "");
+    let error = bench.apply(layer).unwrap_err();
+    assert!(matches!(error, UnpackError::Remove { errno: nix::errno::Errno::ENAMETOOLONG, .. }), "{error}");
 }
 
 #[test]

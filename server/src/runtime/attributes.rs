@@ -1,4 +1,5 @@
-//! What a file has besides its content: owner, mode and time, from the header of its entry.
+//! What a file has besides its content: owner, mode and time, from the header of its entry. Extended attributes, which
+//! stand elsewhere in the archive, are in `extended_attributes`.
 
 use std::ffi::OsStr;
 use std::io;
@@ -13,7 +14,7 @@ use tar::EntryType;
 
 use super::error::UnpackError;
 
-/// Gives a new file its owner, its mode and its time.
+/// Gives a new file its owner and its mode.
 pub fn set_attributes(parent: &OwnedFd, name: &OsStr, header: &tar::Header, path: &Path) -> Result<(), UnpackError> {
     let at = || path.to_owned();
     let number = |field: io::Result<u64>| field.ok().and_then(|id| u32::try_from(id).ok());
@@ -28,7 +29,7 @@ pub fn set_attributes(parent: &OwnedFd, name: &OsStr, header: &tar::Header, path
         fchmodat(parent, name, Mode::from_bits_truncate(mode & 0o7777), FchmodatFlags::FollowSymlink)
             .map_err(|errno| UnpackError::SetMode { path: at(), errno })?;
     }
-    set_time(parent, name, header.mtime().unwrap_or(0)).map_err(|errno| UnpackError::SetTime { path: at(), errno })
+    Ok(())
 }
 
 /// Sets both times of a file, in seconds since 1970.

@@ -6,6 +6,8 @@ use std::path::PathBuf;
 
 use nix::errno::Errno;
 
+use super::credentials::CredentialsError;
+
 /// Why an image was not pulled.
 #[derive(Debug, thiserror::Error)]
 #[allow(missing_docs, reason = "the messages say it")]
@@ -20,20 +22,36 @@ pub enum PullError {
     Tokio(#[source] io::Error),
     #[error("{registry} has no image {image}; check the name and the tag")]
     NotFound { image: String, registry: String },
-    #[error("{registry} wants a login for {image}: it is private, or does not exist")]
+    #[error(
+        "{registry} wants a login for {image}: it is private, or does not exist; `docker login {registry}` makes one"
+    )]
     Unauthorized { image: String, registry: String },
+    #[error(
+        "{registry} refuses {image} to {user}; check the password that `docker login` has kept, and whether {user} may pull it"
+    )]
+    Refused { image: String, registry: String, user: String },
+    #[error("cannot find out the password for {registry}")]
+    Credentials { registry: String, source: CredentialsError },
     #[error("{registry} has had too many pulls from here: {message}; wait, or name a mirror by --registry")]
     TooManyPulls { registry: String, message: String },
     #[error("cannot reach {registry}: {reason}; check the address, and that this machine may connect to it")]
     Unreachable { registry: String, reason: String },
+    #[error("the connection to {registry} was cut again and again: {reason}")]
+    Cut { registry: String, reason: String },
+    #[error("{registry} is in trouble: {message}; try again later")]
+    Trouble { registry: String, message: String },
     #[error("{registry} answered with an error: {message}")]
     Registry { registry: String, message: String },
-    #[error("{image} is not made for this machine ({wanted}); there is {offered}")]
+    #[error("{image} is not made for {wanted}; there is {offered}; choose one of them by --platform")]
     Platform { image: String, wanted: String, offered: String },
-    #[error("layer {digest} is of the type {media_type}; only tar archives, plain or in gzip, can be unpacked")]
+    #[error(
+        "layer {digest} is of the type {media_type}; only tar archives, plain, in gzip or in zstd, can be unpacked"
+    )]
     LayerType { digest: String, media_type: String },
     #[error("layer {digest} does not have the {expected} bytes that the manifest says; nothing of it was unpacked")]
     LayerSize { digest: String, expected: u64 },
+    #[error("what came as layer {digest} has the digest {actual}; nothing of it was unpacked")]
+    LayerDigest { digest: String, actual: String },
     #[error("downloading layer {digest} failed; nothing of it was unpacked")]
     Download { digest: String, source: io::Error },
     #[error("cannot write the layer to {path}")]
@@ -90,6 +108,8 @@ pub enum UnpackError {
     SetOwner { path: PathBuf, uid: u32, gid: u32, errno: Errno },
     #[error("cannot chmod(2) {path}: {errno}")]
     SetMode { path: PathBuf, errno: Errno },
+    #[error("cannot lsetxattr(2) {attribute} of {path}: {errno}")]
+    SetExtendedAttribute { path: PathBuf, attribute: String, errno: Errno },
     #[error("cannot set the time of {path} (utimensat(2)): {errno}")]
     SetTime { path: PathBuf, errno: Errno },
 }

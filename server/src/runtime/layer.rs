@@ -1,13 +1,15 @@
 //! A layer as a stream of entries: decompressed, taken from its tar archive, and bounded. What an entry does to the
 //! rootfs is in `unpack`.
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 use std::io::{self, Read};
 use std::rc::Rc;
 
 use flate2::read::MultiGzDecoder;
 
 use super::error::UnpackError;
+use super::extended_attributes::{self, ExtendedAttribute};
+use super::zstd::ZstdReader;
 
 /// How a layer's tar archive is compressed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -16,6 +18,8 @@ pub enum Compression {
     None,
     /// gzip (RFC 1952).
     Gzip,
+    /// zstd (RFC 8878).
+    Zstd,
 }
 
 /// How much an image may still unpack to. A few kilobytes of layer can claim to be any size.
@@ -36,29 +40,32 @@ impl Default for Limits {
 /// An entry of a layer: its header, and its content to read.
 pub type Entry<'archive, 'layer> = tar::Entry<'archive, Bounded<'layer>>;
 
-/// Shows each entry of a layer to `visit`, in the order of the archive, and takes it from the limits.
+/// Shows each entry of a layer to `visit`, with its extended attributes, in the order of the archive, and takes it from
+/// the limits.
 pub fn for_each_entry(
     layer: impl Read,
     compression: Compression,
     limits: &mut Limits,
-    mut visit: impl FnMut(&mut Entry<'_, '_>) -> Result<(), UnpackError>,
+    mut visit: impl FnMut(&mut Entry<'_, '_>, &[ExtendedAttribute]) -> Result<(), UnpackError>,
 ) -> Result<(), UnpackError> {
-    let allowance = Rc::new(Cell::new(0));
+    let watch = Rc::new(Watch::default());
     let inner: Box<dyn Read + '_> = match compression {
         Compression::None => Box::new(io::BufReader::new(layer)),
         Compression::Gzip => Box::new(MultiGzDecoder::new(layer)),
+        Compression::Zstd => Box::new(ZstdReader::new(layer)),
     };
-    let mut archive = tar::Archive::new(Bounded { inner, allowance: Rc::clone(&allowance) });
+    let mut archive = tar::Archive::new(Bounded { inner, watch: Rc::clone(&watch) });
     let mut entries = archive.entries().map_err(UnpackError::ReadLayer)?;
     loop {
         // A header can have a name of any length before it, which the tar reader takes into memory as a whole.
-        allowance.set(HEADER_LIMIT);
+        watch.start_headers();
         let Some(entry) = entries.next() else { return Ok(()) };
         let mut entry = entry.map_err(UnpackError::ReadLayer)?;
+        let headers = watch.start_content(entry.size());
+        let extended = extended_attributes::in_headers(&headers).map_err(UnpackError::ReadLayer)?;
         limits.entries = limits.entries.checked_sub(1).ok_or(UnpackError::TooManyEntries)?;
         limits.bytes = limits.bytes.checked_sub(entry.size()).ok_or(UnpackError::TooManyBytes)?;
-        allowance.set(entry.size());
-        visit(&mut entry)?;
+        visit(&mut entry, &extended)?;
         // What the visitor did not read must not count as part of the next header.
         io::copy(&mut entry, &mut io::sink()).map_err(UnpackError::ReadLayer)?;
     }
@@ -67,19 +74,48 @@ pub fn for_each_entry(
 /// The bytes that may lie between the content of one entry and the next: headers, padding, long names.
 const HEADER_LIMIT: u64 = 1 << 20;
 
-/// A reader that fails after as many bytes as it is allowed.
+/// A reader that fails after as many bytes as it is allowed, and keeps those of headers for a second look.
 pub struct Bounded<'layer> {
     inner: Box<dyn Read + 'layer>,
-    allowance: Rc<Cell<u64>>,
+    watch: Rc<Watch>,
+}
+
+/// What the reader does with bytes, while the tar reader owns it.
+#[derive(Default)]
+struct Watch {
+    allowance: Cell<u64>,
+    /// How much of the last block of the archive is read; all blocks have 512 bytes.
+    within_block: Cell<usize>,
+    recorded: RefCell<Option<Vec<u8>>>,
+}
+
+impl Watch {
+    /// Keeps what is read from here on, and allows only as much of it as headers may have.
+    fn start_headers(&self) {
+        self.allowance.set(HEADER_LIMIT);
+        self.recorded.replace(Some(Vec::new()));
+    }
+
+    /// Allows a content of that size. Returns the whole blocks that were read before it.
+    fn start_content(&self, size: u64) -> Vec<u8> {
+        self.allowance.set(size);
+        self.recorded.take().unwrap_or_default()
+    }
 }
 
 impl Read for Bounded<'_> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         let count = self.inner.read(buffer)?;
-        match self.allowance.get().checked_sub(count as u64) {
-            Some(left) => self.allowance.set(left),
+        match self.watch.allowance.get().checked_sub(count as u64) {
+            Some(left) => self.watch.allowance.set(left),
             None => return Err(io::Error::other("a header of the archive is too long")),
         }
+        if let Some(recorded) = self.watch.recorded.borrow_mut().as_mut() {
+            // Up to the next whole block comes what pads the last content.
+            let padding = if recorded.is_empty() { (512 - self.watch.within_block.get()) % 512 } else { 0 };
+            recorded.extend_from_slice(&buffer[padding.min(count)..count]);
+        }
+        self.watch.within_block.set((self.watch.within_block.get() + count) % 512);
         Ok(count)
     }
 }

@@ -3,43 +3,53 @@
 //!
 //! Read it in the order of what happens:
 //!
-//! 1. [`options`]: what can be asked for; [`image`]: what an image is called, and where its rootfs lives.
-//! 2. [`pull`]: asks a registry for an image and downloads its layers. Its two helpers are the way to the registry, and
-//!    the place on disk; [`registry`] is a registry's address.
-//! 3. [`unpack`]: lays the layers over each other, which gives the rootfs; [`layer`] reads them as streams, [`rootfs`]
-//!    makes sure that nothing leaves the directory, and [`attributes`] sets owners, modes and times.
+//! 1. [`options`]: what can be asked for; [`image`]: what an image is called, and where its rootfs lives;
+//!    [`platform`]: which machines it is for.
+//! 2. [`pull`]: asks a registry for an image and downloads its layers. Its helpers are the way to the
+//!    registry, the download of a layer, and the place on disk; [`registry`] is a registry's address.
+//! 3. [`unpack`]: lays the layers over each other, which gives the rootfs, and [`put`] makes what is in them; [`layer`]
+//!    reads them as streams (by [`zstd`] where they are in that format), [`rootfs`] makes sure that nothing leaves the directory, [`attributes`] sets owners, modes
+//!    and times, and [`extended_attributes`] the rest.
 //! 4. [`parent`]: starts a child, which is this same program again, in new namespaces, and waits for it.
 //! 5. [`child`]: sets the container up from the inside, and becomes the command.
 //! 6. [`mounts`] and [`root`]: what the child does to its mounts and to its root directory.
 //!
-//! [`error`] has a variant for each call that can fail. [`process`] has the only `unsafe` code, and [`certificates`]
-//! mends a machine that has none; neither teaches anything about containers.
+//! [`error`] has a variant for each call that can fail. [`process`] has the only `unsafe` code, [`certificates`]
+//! mends a machine that has none, and [`credentials`] finds passwords; they teach nothing about containers.
 
 mod attributes;
 mod certificates;
 mod child;
+mod credentials;
 mod error;
+mod extended_attributes;
 mod image;
 mod layer;
 mod mounts;
 mod options;
 mod parent;
+mod platform;
 mod process;
 mod pull;
+mod put;
 mod registry;
 mod root;
 mod rootfs;
 mod unpack;
+mod zstd;
 
 pub use certificates::ensure_certificates;
 pub use child::run as run_child;
+pub use credentials::CredentialsError;
 pub use error::{PullError, RunError, UnpackError};
 pub use image::{Image, InvalidImage};
 pub use layer::{Compression, Limits};
 pub use options::{MountSet, Propagation, PullOptions, RootMethod, RunOptions};
 pub use parent::run;
+pub use platform::{InvalidPlatform, Platform};
 pub use process::{clone, default_signals};
 pub use pull::{Pulled, client, innermost, pull};
+pub use put::LeftOut;
 pub use registry::{InvalidRegistry, Registry};
 pub use rootfs::Rootfs;
 pub use unpack::apply_layer;

@@ -4,6 +4,7 @@ use std::ffi::OsString;
 use std::path::PathBuf;
 
 use super::image::Image;
+use super::platform::Platform;
 use super::registry::Registry;
 
 /// What `newroot pull` was asked for.
@@ -18,6 +19,9 @@ pub struct PullOptions {
     /// The directory below which images are unpacked
     #[arg(long, value_name = "DIR", default_value = "/fs")]
     pub fs: PathBuf,
+    /// The kind of machine the image is for, instead of this one
+    #[arg(long, value_name = "OS/ARCH[/VARIANT]")]
+    pub platform: Option<Platform>,
     /// The image: alpine, alpine:3.20, registry.example/team/app:1
     pub image: Image,
 }

@@ -81,6 +81,14 @@ pub fn from_root(path: &Path) -> Option<PathBuf> {
     Some(plain)
 }
 
+/// The directory that a path lies in, and its name there. The root directory, which archives call `./`, is `.` in itself.
+pub fn split(path: &Path) -> (&Path, &OsStr) {
+    match (path.parent(), path.file_name()) {
+        (Some(parent), Some(name)) => (parent, name),
+        _ => (Path::new(""), OsStr::new(".")),
+    }
+}
+
 /// Removes what has this name in the directory, with everything in it. That nothing has the name is fine.
 pub fn remove(directory: &impl AsFd, name: &OsStr) -> nix::Result<()> {
     match unlinkat(directory, name, UnlinkatFlags::NoRemoveDir) {

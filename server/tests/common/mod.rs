@@ -5,6 +5,7 @@
 #![allow(clippy::unwrap_used, reason = "a test that cannot be set up fails")]
 
 pub mod playground;
+pub mod proxy;
 
 use std::fs;
 use std::io::{BufRead, BufReader, Write};
@@ -85,6 +86,12 @@ impl Layer {
         self.entry(EntryType::Link, path, 0o644, target, b"")
     }
 
+    /// Puts a PAX header before the next entry.
+    pub fn pax(mut self, records: &[(&str, &[u8])]) -> Layer {
+        self.0.append_pax_extensions(records.iter().copied()).unwrap();
+        self
+    }
+
     /// The archive.
     pub fn tar(self) -> Vec<u8> {
         self.0.into_inner().unwrap()
@@ -112,25 +119,58 @@ pub fn busybox() -> Layer {
     layer.file("etc/passwd", "root:x:0:0:root:/root:/bin/sh\n")
 }
 
-/// Writes an OCI image layout with one image of these gzip layers. Returns the digests of the layers.
-pub fn make_image(layout: &Path, layers: &[Vec<u8>]) -> Vec<Digest> {
+/// Puts a blob into an OCI image layout. Returns its descriptor.
+fn put_blob(layout: &Path, media_type: &str, bytes: &[u8]) -> serde_json::Value {
     let blobs = layout.join("blobs/sha256");
     fs::create_dir_all(&blobs).unwrap();
-    let put = |media_type: &str, bytes: &[u8]| {
-        let digest = Digest::of(bytes);
-        fs::write(blobs.join(digest.hex()), bytes).unwrap();
-        json!({ "mediaType": media_type, "digest": digest.as_str(), "size": bytes.len() })
-    };
+    let digest = Digest::of(bytes);
+    fs::write(blobs.join(digest.hex()), bytes).unwrap();
+    json!({ "mediaType": media_type, "digest": digest.as_str(), "size": bytes.len() })
+}
+
+/// Makes one manifest the way into an OCI image layout.
+fn finish_layout(layout: &Path, manifest: &serde_json::Value) {
+    fs::write(layout.join("index.json"), json!({ "schemaVersion": 2, "manifests": [manifest] }).to_string()).unwrap();
+    fs::write(layout.join("oci-layout"), r#"{"imageLayoutVersion":"1.0.0"}"#).unwrap();
+}
+
+/// Writes an OCI image layout with one image of these gzip layers. Returns the digests of the layers.
+pub fn make_image(layout: &Path, layers: &[Vec<u8>]) -> Vec<Digest> {
+    let architecture = if cfg!(target_arch = "aarch64") { "arm64" } else { "amd64" };
+    finish_layout(layout, &make_manifest(layout, layers, architecture));
+    layers.iter().map(|layer| Digest::of(layer)).collect()
+}
+
+/// Writes an OCI image layout with an index of images, each of one gzip layer and for one platform.
+pub fn make_index(layout: &Path, images: &[(&str, Option<&str>, Vec<u8>)]) {
+    let manifests: Vec<_> = images
+        .iter()
+        .map(|(architecture, variant, layer)| {
+            let mut manifest = make_manifest(layout, std::slice::from_ref(layer), architecture);
+            manifest["platform"] = json!({ "os": "linux", "architecture": architecture });
+            if let Some(variant) = variant {
+                manifest["platform"]["variant"] = json!(variant);
+            }
+            manifest
+        })
+        .collect();
+    let index_type = "application/vnd.oci.image.index.v1+json";
+    let index = json!({ "schemaVersion": 2, "mediaType": index_type, "manifests": manifests });
+    finish_layout(layout, &put_blob(layout, index_type, index.to_string().as_bytes()));
+}
+
+/// Writes an image without its layout. Returns the descriptor of its manifest.
+fn make_manifest(layout: &Path, layers: &[Vec<u8>], architecture: &str) -> serde_json::Value {
+    let put = |media_type: &str, bytes: &[u8]| put_blob(layout, media_type, bytes);
     let layer_type = "application/vnd.oci.image.layer.v1.tar+gzip";
     let descriptors: Vec<_> = layers.iter().map(|layer| put(layer_type, layer)).collect();
-    let digests: Vec<Digest> = layers.iter().map(|layer| Digest::of(layer)).collect();
     let plain = |layer: &Vec<u8>| {
         let mut bytes = Vec::new();
         std::io::copy(&mut flate2::read::GzDecoder::new(&layer[..]), &mut bytes).unwrap();
         Digest::of(&bytes).as_str().to_owned()
     };
     let config = json!({
-        "architecture": if cfg!(target_arch = "aarch64") { "arm64" } else { "amd64" },
+        "architecture": architecture,
         "os": "linux",
         "config": {},
         "rootfs": { "type": "layers", "diff_ids": layers.iter().map(plain).collect::<Vec<_>>() },
@@ -139,11 +179,11 @@ pub fn make_image(layout: &Path, layers: &[Vec<u8>]) -> Vec<Digest> {
     let manifest_type = "application/vnd.oci.image.manifest.v1+json";
     let manifest =
         json!({ "schemaVersion": 2, "mediaType": manifest_type, "config": config, "layers": descriptors }).to_string();
-    let manifest = put(manifest_type, manifest.as_bytes());
-    fs::write(layout.join("index.json"), json!({ "schemaVersion": 2, "manifests": [manifest] }).to_string()).unwrap();
-    fs::write(layout.join("oci-layout"), r#"{"imageLayoutVersion":"1.0.0"}"#).unwrap();
-    digests
+    put(manifest_type, manifest.as_bytes())
 }
+
+/// Name and password at a private registry.
+pub const LOGIN: (&str, &str) = ("learner", "correct horse");
 
 /// A real registry (Debian's docker-registry) that ends with this value.
 pub struct Registry {
@@ -156,6 +196,15 @@ pub struct Registry {
 impl Registry {
     /// Starts an empty one on a port of the kernel's choice, and waits until it listens.
     pub fn start() -> Registry {
+        Registry::start_with("")
+    }
+
+    /// The same, for those who have `LOGIN` only.
+    pub fn start_private() -> Registry {
+        Registry::start_with("auth: {htpasswd: {realm: newroot, path: PASSWORDS}}\n")
+    }
+
+    fn start_with(access: &str) -> Registry {
         let storage = tempfile::tempdir().unwrap();
         let configuration = storage.path().join("config.yml");
         let root = storage.path().join("storage");
@@ -164,7 +213,11 @@ impl Registry {
              http: {{addr: 127.0.0.1:0}}\n",
             root.display()
         );
-        fs::write(&configuration, text).unwrap();
+        let passwords = storage.path().join("passwords");
+        // bcrypt of the password, as `htpasswd -B` writes it.
+        fs::write(&passwords, "learner:$2y$05$NewrootNewrootNewrootuj1kbuHNB2aktDG2tJTRBMgv58qSqbPq\n").unwrap();
+        let access = access.replace("PASSWORDS", passwords.to_str().unwrap());
+        fs::write(&configuration, text + &access).unwrap();
         let mut process = Command::new("docker-registry")
             .arg("serve")
             .arg(&configuration)
@@ -203,14 +256,20 @@ impl Registry {
     pub fn push(&self, name: &str, layers: &[Vec<u8>]) -> Vec<Digest> {
         let layout = tempfile::tempdir().unwrap();
         let digests = make_image(layout.path(), layers);
+        self.copy(layout.path(), name, &[]);
+        digests
+    }
+
+    /// Pushes what is in an OCI image layout, by `skopeo copy` with these options.
+    pub fn copy(&self, layout: &Path, name: &str, options: &[&str]) {
         let output = Command::new("skopeo")
             .args(["copy", "--quiet", "--insecure-policy", "--dest-tls-verify=false"])
-            .arg(format!("oci:{}", layout.path().display()))
+            .args(options)
+            .arg(format!("oci:{}", layout.display()))
             .arg(format!("docker://{}/{name}", self.address))
             .output()
             .expect("skopeo is installed");
         assert!(output.status.success(), "{}", text_of(&output));
-        digests
     }
 
     /// Ends it, once it has noted a request that contains `text`. Returns how many such requests it has noted in all.
@@ -241,10 +300,11 @@ impl Drop for Registry {
     }
 }
 
-/// The binary under test, with an environment in which no other registry than the named one can come into play.
+/// The binary under test, with an environment in which no other registry than the named one can come into play, and no
+/// password.
 pub fn newroot() -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_newroot"));
-    command.env_remove("NEWROOT_REGISTRY").stdin(Stdio::null());
+    command.env_remove("NEWROOT_REGISTRY").env("DOCKER_CONFIG", "/nonexistent").stdin(Stdio::null());
     command
 }
 

@@ -5,14 +5,26 @@ use std::time::Duration;
 
 use oci_client::client::{ClientConfig, ClientProtocol};
 use oci_client::errors::{OciDistributionError, OciErrorCode};
+use oci_client::secrets::RegistryAuth;
 use oci_client::{Client, Reference};
 
+use super::super::credentials;
 use super::super::error::PullError;
 use super::super::options::PullOptions;
 use super::super::registry::Registry;
 
-/// A client for the image's registry, and the image as the protocol calls it.
-pub fn connect(options: &PullOptions) -> Result<(Client, Reference), PullError> {
+/// A client for the image's registry, and what it needs to ask for the image.
+pub struct Connection {
+    /// Speaks the protocol.
+    pub client: Client,
+    /// The image, as the protocol calls it.
+    pub reference: Reference,
+    /// Who is asking.
+    pub login: RegistryAuth,
+}
+
+/// Finds the registry and the login for an image. Nothing is asked of the registry yet.
+pub fn connect(options: &PullOptions) -> Result<Connection, PullError> {
     let name = options.image.name();
     let named: Reference = name.parse().map_err(|error: oci_client::ParseError| PullError::Reference {
         image: name.to_owned(),
@@ -34,7 +46,12 @@ pub fn connect(options: &PullOptions) -> Result<(Client, Reference), PullError> 
         (_, Some(digest)) => Reference::with_digest(host, repository, digest.to_owned()),
         (tag, None) => Reference::with_tag(host, repository, tag.unwrap_or("latest").to_owned()),
     };
-    Ok((client(&registry)?, reference))
+    let login = match credentials::find(registry.host()) {
+        Ok(Some(found)) => RegistryAuth::Basic(found.user, found.password),
+        Ok(None) => RegistryAuth::Anonymous,
+        Err(source) => return Err(PullError::Credentials { registry: registry.host().to_owned(), source }),
+    };
+    Ok(Connection { client: client(&registry)?, reference, login })
 }
 
 /// An HTTP client for one registry. It gives up on one that does not answer.
@@ -50,8 +67,19 @@ pub fn client(registry: &Registry) -> Result<Client, PullError> {
     .map_err(|error| PullError::Client(Box::new(error)))
 }
 
-/// What a failed request means for whoever asked for the image.
-pub fn explain(error: OciDistributionError, reference: &Reference) -> PullError {
+impl Connection {
+    /// What a failed request means for whoever asked for the image.
+    pub fn explain(&self, error: OciDistributionError) -> PullError {
+        match (explain(error, &self.reference), &self.login) {
+            (PullError::Unauthorized { image, registry }, RegistryAuth::Basic(user, _)) => {
+                PullError::Refused { image, registry, user: user.clone() }
+            }
+            (error, _) => error,
+        }
+    }
+}
+
+fn explain(error: OciDistributionError, reference: &Reference) -> PullError {
     let image = match (reference.tag(), reference.digest()) {
         (Some(tag), _) => format!("{}:{tag}", reference.repository()),
         (None, digest) => format!("{}@{}", reference.repository(), digest.unwrap_or_default()),
@@ -63,6 +91,9 @@ pub fn explain(error: OciDistributionError, reference: &Reference) -> PullError 
         }
         OciDistributionError::ServerError { code: 404, .. } => PullError::NotFound { image, registry },
         OciDistributionError::ServerError { code: 429, message, .. } => PullError::TooManyPulls { registry, message },
+        OciDistributionError::ServerError { code: code @ 500.., message, .. } => {
+            PullError::Trouble { registry, message: format!("{code} {}", message_of(&message)).trim_end().to_owned() }
+        }
         OciDistributionError::ServerError { code, message, .. } => {
             PullError::Registry { registry, message: format!("{code} {}", message_of(&message)) }
         }
@@ -77,6 +108,9 @@ pub fn explain(error: OciDistributionError, reference: &Reference) -> PullError 
             },
             None => PullError::Registry { registry, message: "an error without a message".to_owned() },
         },
+        OciDistributionError::RequestError(error) if !error.is_connect() && !error.is_timeout() => {
+            PullError::Cut { registry, reason: innermost(&error) }
+        }
         OciDistributionError::RequestError(error) => PullError::Unreachable { registry, reason: innermost(&error) },
         other => PullError::Registry { registry, message: other.to_string() },
     }
