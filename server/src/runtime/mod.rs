@@ -10,7 +10,7 @@
 //!    makes sure that nothing leaves the directory, and [`attributes`] sets owners, modes and times.
 //! 4. [`parent`]: starts a child, which is this same program again, in new namespaces, and waits for it.
 //! 5. [`child`]: sets the container up from the inside, and becomes the command.
-//! 6. [`mounts`] and [`root`]: what the child does to its mounts and to its root directory.
+//! 6. [`mounts`], [`devices`] and [`root`]: what the child does to its mounts, to /dev and to its root directory.
 //!
 //! [`error`] has a variant for each call that can fail. [`process`] has the only `unsafe` code, and [`certificates`]
 //! mends a machine that has none; neither teaches anything about containers.
@@ -18,6 +18,7 @@
 mod attributes;
 mod certificates;
 mod child;
+mod devices;
 mod error;
 mod image;
 mod layer;
