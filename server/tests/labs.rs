@@ -106,6 +106,15 @@ async fn the_embedded_image_is_there_without_any_upstream() {
     let pulled = page.output_of(HOST, "newroot pull busybox").await;
     assert!(pulled.contains("Pulling done"), "{pulled}");
     assert_eq!(page.output_of(HOST, "newroot run busybox echo it runs 2>/dev/null").await.trim(), "it runs");
+    // The default mounts work where nobody is root of a machine, and the terminal has a name.
+    let inside =
+        "ps | grep -c \"^ *1 \"; tty; df /dev | grep -o \"/dev$\"; echo lost > /dev/null; mount | grep -c \" /sys \"";
+    for root in ["chroot", "pivot"] {
+        let command = format!("newroot run --root {root} --mount default busybox /bin/sh -c '{inside}' 2>/tmp/said");
+        let said = page.output_of(HOST, &command).await.replace('\r', "");
+        let right = said.ends_with("\n1\n/dev/console\n/dev\n1\n");
+        assert!(right, "{root}: {said}{}", page.output_of(HOST, "cat /tmp/said").await);
+    }
 }
 
 #[tokio::test]

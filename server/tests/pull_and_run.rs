@@ -381,9 +381,77 @@ fn ps_needs_proc() {
     let outside = tempfile::tempdir().unwrap();
     fs::remove_dir(machine.rootfs().join("proc")).unwrap();
     std::os::unix::fs::symlink(outside.path(), machine.rootfs().join("proc")).unwrap();
-    let (status, said) = machine.failure_of(&["--mount", "proc", "busybox", "ps"]);
-    assert_eq!(status, Some(125));
-    assert!(said.contains("ENOENT"), "{said}");
+    for set in ["proc", "default"] {
+        let (status, said) = machine.failure_of(&["--mount", set, "busybox", "ps"]);
+        assert_eq!(status, Some(125));
+        assert!(said.contains("EEXIST") && said.contains("/proc in the image"), "{said}");
+    }
+    assert_eq!(names_in(outside.path()), [""; 0]);
+}
+
+/// What is asked of a container with `--mount default`, and what it answers in every place where it runs.
+const LOOK_AROUND: &str = "busybox ps | busybox head -n 2 | busybox tail -n 1 | busybox awk '{ print $1 }'; \
+    busybox df /dev | busybox tail -n 1 | busybox awk '{ print $6 }'; \
+    echo lost > /dev/null; busybox head -c 3 /dev/zero | busybox wc -c; \
+    ls -d /dev/ptmx /dev/pts/ptmx /dev/fd/0; ls /dev/shm; echo kept > /dev/shm/file; cat /dev/shm/file";
+const SEEN: &str = "1\n/dev\n3\n/dev/fd/0\n/dev/ptmx\n/dev/pts/ptmx\nkept\n";
+
+#[test]
+fn the_default_mounts_are_dockers() {
+    let machine = Machine::new();
+    for root in ["chroot", "pivot"] {
+        let flags = ["--root", root, "--mount", "default"];
+        assert_eq!(machine.output_of(&flags, LOOK_AROUND), SEEN, "{root}");
+        let container = Container::start(&machine, &flags, "true");
+        let mounts = mounts_of(container.first_process());
+        for (place, kind) in [
+            ("/proc", "proc"),
+            ("/dev", "tmpfs"),
+            ("/dev/pts", "devpts"),
+            ("/dev/shm", "tmpfs"),
+            ("/dev/mqueue", "mqueue"),
+            ("/sys", "sysfs"),
+            ("/sys/fs/cgroup", "cgroup2"),
+        ] {
+            assert!(mounts.iter().any(|m| m.mount_point == place && m.fs_type == kind), "{root}: {place}: {mounts:?}");
+        }
+        container.end();
+        let (status, said) =
+            machine.failure_of(&[&flags[..], &["busybox", "sh", "-c", "echo 1 > /sys/kernel/mm/ksm/run"]].concat());
+        assert!(status != Some(0) && said.contains("Read-only file system"), "{said}");
+    }
+    assert_eq!(names_in(&machine.rootfs().join("dev")), [""; 0], "nothing gets into the image");
+}
+
+#[test]
+fn the_default_mounts_leave_out_what_a_user_namespace_may_not_have() {
+    let machine = Machine::new();
+    for root in ["chroot", "pivot"] {
+        let mut command = Command::new("unshare");
+        let inner = machine.run(&["--root", root, "--mount", "default", "busybox", "sh", "-c", LOOK_AROUND]);
+        let output = command
+            .args(["--user", "--map-root-user", "--mount"])
+            .arg(inner.get_program())
+            .args(inner.get_args())
+            .output()
+            .unwrap();
+        assert_eq!(String::from_utf8_lossy(&output.stdout), SEEN, "{root}: {}", text_of(&output));
+        // Its network namespace is still the machine's, and sysfs would show that one's devices.
+        assert!(text_of(&output).contains("Left out /sys: cannot mount(2) sysfs"), "{}", text_of(&output));
+    }
+}
+
+#[test]
+fn the_terminal_has_a_name_in_the_container() {
+    let machine = Machine::new();
+    for root in ["chroot", "pivot"] {
+        let pty = nix::pty::openpty(None, None).unwrap();
+        let mut command = machine.run(&["--root", root, "--mount", "default", "busybox", "tty"]);
+        let output = command.stdin(pty.slave).output().unwrap();
+        assert_eq!(String::from_utf8_lossy(&output.stdout), "/dev/console\n", "{root}: {}", text_of(&output));
+        let output = machine.run(&["--root", root, "--mount", "default", "busybox", "tty"]).output().unwrap();
+        assert_eq!(String::from_utf8_lossy(&output.stdout), "not a tty\n", "{root}: {}", text_of(&output));
+    }
 }
 
 #[test]
@@ -487,6 +555,7 @@ fn every_step_of_the_taught_code_has_one_marker() {
     let expected = [
         "apply-layer",
         "change-root",
+        "mount-default",
         "mount-proc",
         "new-mount-namespace",
         "pivot-root",
@@ -495,6 +564,7 @@ fn every_step_of_the_taught_code_has_one_marker() {
         "put-entry",
         "run-command",
         "set-up-container",
+        "terminal",
     ];
     assert_eq!(steps, expected);
 }

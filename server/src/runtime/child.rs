@@ -10,7 +10,7 @@ use nix::unistd::{getpid, sethostname};
 
 use super::error::RunError;
 use super::options::{MountSet, RootMethod, RunOptions};
-use super::{mounts, process, root};
+use super::{devices, mounts, process, root};
 
 /// Sets the container up and becomes its command. Only comes back with an error.
 pub fn run(options: &RunOptions) -> Result<Infallible, RunError> {
@@ -37,12 +37,17 @@ fn set_up_container(options: &RunOptions) -> Result<(), RunError> {
     }
     // Before the root changes: in a user namespace the kernel allows a new /proc only where one can be seen already,
     // and after pivot_root(2) there is none.
-    if options.mount == MountSet::Proc {
-        mounts::mount_proc(&rootfs)?;
+    match options.mount {
+        MountSet::None => {}
+        MountSet::Proc => mounts::mount_proc(&rootfs)?,
+        MountSet::Default => mounts::mount_default(&rootfs)?,
     }
     match options.root {
         RootMethod::Chroot => root::change_root(&rootfs)?,
         RootMethod::Pivot => root::pivot_root(&rootfs)?,
+    }
+    if options.mount == MountSet::Default {
+        devices::reopen_terminal()?;
     }
     print_working_directory()
 }

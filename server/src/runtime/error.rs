@@ -138,8 +138,12 @@ pub enum RunError {
     Propagation { errno: Errno },
     #[error("cannot open(2) {path} in the image: {errno}; it must be a directory to mount on")]
     MountPoint { path: PathBuf, errno: Errno },
-    #[error("cannot mount(2) proc on {path}: {errno}")]
-    MountProc { path: PathBuf, errno: Errno },
+    #[error("cannot mount(2) {kind} on {path}: {errno}")]
+    Mount { kind: &'static str, path: PathBuf, errno: Errno },
+    #[error("cannot put the device {device} into the container: {errno}")]
+    Device { device: PathBuf, errno: Errno },
+    #[error("cannot symlink(2) {path}: {errno}")]
+    DeviceLink { path: PathBuf, errno: Errno },
     #[error("cannot chroot(2) into {rootfs}: {errno}")]
     Chroot { rootfs: PathBuf, errno: Errno },
     #[error("cannot bind mount(2) {rootfs} on itself: {errno}")]

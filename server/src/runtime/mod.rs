@@ -8,11 +8,11 @@
 //! 2. [`pull`]: asks a registry for an image and downloads its layers. Its helpers are the way to the
 //!    registry, the download of a layer, and the place on disk; [`registry`] is a registry's address.
 //! 3. [`unpack`]: lays the layers over each other, which gives the rootfs, and [`put`] makes what is in them; [`layer`]
-//!    reads them as streams (by [`zstd`] where they are in that format), [`rootfs`] makes sure that nothing leaves the directory, [`attributes`] sets owners, modes
-//!    and times, and [`extended_attributes`] the rest.
+//!    reads them as streams (by [`zstd`] where they are in that format), [`rootfs`] makes sure that nothing leaves the
+//!    directory, [`attributes`] sets owners, modes and times, and [`extended_attributes`] the rest.
 //! 4. [`parent`]: starts a child, which is this same program again, in new namespaces, and waits for it.
 //! 5. [`child`]: sets the container up from the inside, and becomes the command.
-//! 6. [`mounts`] and [`root`]: what the child does to its mounts and to its root directory.
+//! 6. [`mounts`], [`devices`] and [`root`]: what the child does to its mounts, to /dev and to its root directory.
 //!
 //! [`error`] has a variant for each call that can fail. [`process`] has the only `unsafe` code, [`certificates`]
 //! mends a machine that has none, and [`credentials`] finds passwords; they teach nothing about containers.
@@ -21,6 +21,7 @@ mod attributes;
 mod certificates;
 mod child;
 mod credentials;
+mod devices;
 mod error;
 mod extended_attributes;
 mod image;

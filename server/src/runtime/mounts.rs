@@ -3,8 +3,10 @@
 use std::os::fd::AsRawFd;
 use std::path::Path;
 
+use nix::errno::Errno;
 use nix::mount::{MsFlags, mount};
 
+use super::devices;
 use super::error::RunError;
 use super::options::Propagation;
 use super::rootfs::Rootfs;
@@ -32,14 +34,85 @@ const NONE: Option<&str> = None;
 /// Mounts a proc file system on the image's /proc. It shows the processes of the PID namespace it is mounted in: the
 /// container's. `ps` reads nothing else.
 pub fn mount_proc(rootfs: &Path) -> Result<(), RunError> {
-    let path = rootfs.join("proc");
+    mount_in_image(rootfs, &PROC)
+}
+
+// step: mount-default
+/// Mounts what Docker mounts in each container, in its order. An image is only files; these are made by the kernel.
+pub fn mount_default(rootfs: &Path) -> Result<(), RunError> {
+    mount_in_image(rootfs, &PROC)?;
+    mount_in_image(rootfs, &DEV)?;
+    devices::fill(rootfs)?;
+    mount_terminals(rootfs)?;
+    mount_in_image(rootfs, &SHM)?;
+    for file_system in [&SYS, &CGROUP, &MQUEUE] {
+        // These show more of the machine than its processes, so not each kernel and not each user namespace has them
+        // to give. Most programs do without.
+        if let Err(refused @ RunError::Mount { .. }) = mount_in_image(rootfs, file_system) {
+            eprintln!("Left out /{}: {refused}", file_system.place);
+        }
+    }
+    Ok(())
+}
+
+/// A file system to mount: where in the image, of which type, with which options of its own.
+struct FileSystem {
+    place: &'static str,
+    kind: &'static str,
+    flags: MsFlags,
+    options: Option<&'static str>,
+}
+
+/// No set-user-ID programs and no devices: what is no business of this file system shall not come in by it.
+const PLAIN: MsFlags = MsFlags::MS_NOSUID.union(MsFlags::MS_NODEV);
+/// No programs at all: nobody executes what only the kernel writes.
+const DATA: MsFlags = PLAIN.union(MsFlags::MS_NOEXEC);
+
+/// `ps`, `mount` and `df` ask it for all they know.
+const PROC: FileSystem = FileSystem { place: "proc", kind: "proc", flags: DATA, options: None };
+/// In memory, so that devices never get into the image. Devices must work here, so it is not NODEV.
+const DEV: FileSystem =
+    FileSystem { place: "dev", kind: "tmpfs", flags: MsFlags::MS_NOSUID, options: Some("mode=755,size=64k") };
+/// Shared memory of POSIX (shm_open(3)) is files in here, which everybody may make, and nobody remove another's.
+const SHM: FileSystem =
+    FileSystem { place: "dev/shm", kind: "tmpfs", flags: DATA, options: Some("mode=1777,size=64m") };
+/// The kernel's devices and settings are the machine's own, hence read-only.
+const SYS: FileSystem =
+    FileSystem { place: "sys", kind: "sysfs", flags: DATA.union(MsFlags::MS_RDONLY), options: None };
+/// The limits that processes run under. Read-only, or they could be lifted. (Where a machine's controllers are still in
+/// version 1 of cgroups, this tree is there too, without them.)
+const CGROUP: FileSystem =
+    FileSystem { place: "sys/fs/cgroup", kind: "cgroup2", flags: DATA.union(MsFlags::MS_RDONLY), options: None };
+/// Message queues of POSIX (mq_overview(7)): those of the new IPC namespace.
+const MQUEUE: FileSystem = FileSystem { place: "dev/mqueue", kind: "mqueue", flags: DATA, options: None };
+
+/// Mounts /dev/pts. A new instance: the container's pseudoterminals count from 0, and the machine's are out of reach.
+fn mount_terminals(rootfs: &Path) -> Result<(), RunError> {
+    let flags = MsFlags::MS_NOSUID | MsFlags::MS_NOEXEC;
+    let terminals = |options| FileSystem { place: "dev/pts", kind: "devpts", flags, options: Some(options) };
+    // Group 5 is called `tty` on nearly every Linux, and write(1) and wall(1) rely on it.
+    match mount_in_image(rootfs, &terminals("newinstance,ptmxmode=0666,mode=0620,gid=5")) {
+        // A user namespace need not have a group 5.
+        Err(RunError::Mount { errno: Errno::EINVAL, .. }) => {
+            mount_in_image(rootfs, &terminals("newinstance,ptmxmode=0666,mode=0620"))
+        }
+        result => result,
+    }
+}
+
+/// Mounts a file system at its place in the image.
+fn mount_in_image(rootfs: &Path, file_system: &FileSystem) -> Result<(), RunError> {
+    let FileSystem { place, kind, flags, options } = *file_system;
+    let path = rootfs.join(place);
     // An image could have a symbolic link there, and mount(2) would follow it out into the machine. So the directory
-    // is looked up inside the image, kept open, and named by its descriptor.
+    // is looked up inside the image (and made where it is missing), kept open, and named by its descriptor.
     let mount_point = Rootfs::open(rootfs)
-        .and_then(|inside| inside.directory(Path::new("proc")))
+        .and_then(|inside| inside.make_directories(Path::new(place)))
         .map_err(|errno| RunError::MountPoint { path: path.clone(), errno })?;
     let target = format!("/proc/self/fd/{}", mount_point.as_raw_fd());
-    // There are neither programs nor devices in a proc file system; so none shall be found there.
-    let flags = MsFlags::MS_NOSUID | MsFlags::MS_NODEV | MsFlags::MS_NOEXEC;
-    mount(Some("proc"), target.as_str(), Some("proc"), flags, NONE).map_err(|errno| RunError::MountProc { path, errno })
+    mount(Some(kind), target.as_str(), Some(kind), flags, options).map_err(|errno| RunError::Mount {
+        kind,
+        path,
+        errno,
+    })
 }

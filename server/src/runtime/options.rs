@@ -79,6 +79,8 @@ pub enum MountSet {
     None,
     /// A proc file system on /proc
     Proc,
+    /// What Docker mounts in every container: /proc, /dev with its devices, /dev/pts, /dev/shm, /dev/mqueue, /sys
+    Default,
 }
 
 /// What becomes of the propagation of every mount in the new mount namespace (mount_namespaces(7)).
