@@ -15,7 +15,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use newroot::classroom::Classroom;
 use newroot::lab::cgroup::Limits;
 use newroot::registry::{self, Store, Upstream};
-use newroot::runtime::{self, PullOptions, Pulled, Registry, RunError, RunOptions};
+use newroot::runtime::{self, LayerDone, PullOptions, Pulled, Registry, RunError, RunOptions};
 use newroot::{http, lab, lessons};
 
 /// Watch the Linux kernel build a container, one system call at a time.
@@ -100,7 +100,7 @@ fn main() -> ExitCode {
 fn pull(options: &PullOptions) -> Result<ExitCode> {
     runtime::ensure_certificates().context("cannot prepare TLS")?;
     println!("Pulling {}", options.image);
-    match runtime::pull(options)? {
+    match runtime::pull(options, tell_layer)? {
         Pulled::AlreadyThere { rootfs, digest } => {
             println!("Already there: {digest}; the rootfs is in {}", rootfs.display());
         }
@@ -115,6 +115,16 @@ fn pull(options: &PullOptions) -> Result<ExitCode> {
         }
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// A line for each layer, on standard error: standard output says where the image is.
+fn tell_layer(layer: &LayerDone) {
+    let LayerDone { number, of, digest, bytes } = layer;
+    let size = match *bytes as f64 {
+        bytes @ 1e6.. => format!("{:.1} MB", bytes / 1e6),
+        bytes => format!("{:.1} kB", bytes / 1e3),
+    };
+    eprintln!("layer {number}/{of} {digest:.19}… {size} done");
 }
 
 /// The arguments after `newroot run`, for the child to read again.

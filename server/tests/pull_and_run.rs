@@ -108,7 +108,8 @@ fn namespace_of(process: impl std::fmt::Display, kind: &str) -> u64 {
 fn pull_says_the_lines_of_the_chapter_and_a_second_pull_does_nothing() {
     let registry = Registry::start();
     let lower = Layer::new().directory("etc").file("etc/lower", "1").file("etc/hidden", "1");
-    registry.push("library/alpine", &[lower.gzip(), Layer::new().file("etc/.wh.hidden", "").gzip()]);
+    let layers = [lower.gzip(), Layer::new().file("etc/.wh.hidden", "").gzip()];
+    let digests = registry.push("library/alpine", &layers);
     let fs_directory = tempfile::tempdir().unwrap();
     let rootfs = fs_directory.path().join("alpine/rootfs");
 
@@ -116,6 +117,11 @@ fn pull_says_the_lines_of_the_chapter_and_a_second_pull_does_nothing() {
     assert!(output.status.success(), "{}", text_of(&output));
     let expected = format!("Pulling alpine\nPulling done; the rootfs is in {}\n", rootfs.display());
     assert_eq!(String::from_utf8_lossy(&output.stdout), expected);
+    let line = |number: usize| {
+        let digest = &digests[number - 1].as_str()[..19];
+        format!("layer {number}/2 {digest}… {:.1} kB done\n", layers[number - 1].len() as f64 / 1e3)
+    };
+    assert_eq!(String::from_utf8_lossy(&output.stderr), line(1) + &line(2));
     assert_eq!(names_in(&rootfs.join("etc")), ["lower"]);
     assert_eq!(names_in(&fs_directory.path().join("alpine")), [".manifest-digest", "rootfs"], "nothing else is left");
 

@@ -1,16 +1,19 @@
 //! Passwords for registries, from where `docker login` keeps them: Docker's config.json, or a program of its own for it (a
 //! credential helper), which the file names. They are only read here; what they open is in `pull`.
 
+mod helper;
+
 use std::collections::HashMap;
 use std::env;
 use std::fs;
-use std::io::{self, Write};
+use std::io;
 use std::path::PathBuf;
-use std::process::{Command, Output, Stdio};
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use serde::Deserialize;
+
+use self::helper::ask_helper;
 
 /// A user's name and password. It cannot be printed by mistake: there is no Debug.
 pub struct Credentials {
@@ -123,52 +126,6 @@ fn entry_for<'a, T>(table: &'a HashMap<String, T>, registry: &str) -> Option<&'a
 fn host_of(address: &str) -> &str {
     let host = address.split_once("://").map_or(address, |(_, rest)| rest);
     host.split_once('/').map_or(host, |(host, _)| host)
-}
-
-/// Asks `docker-credential-NAME get` for a registry, whose name goes to its standard input.
-fn ask_helper(name: &str, registry: &str) -> Result<Option<Credentials>, CredentialsError> {
-    let helper = format!("docker-credential-{name}");
-    let output =
-        run(&helper, registry).map_err(|source| CredentialsError::RunHelper { helper: helper.clone(), source })?;
-    if !output.status.success() {
-        let message = String::from_utf8_lossy(&output.stdout).trim().to_owned();
-        // The protocol has no other sign for it than this sentence.
-        if message == "credentials not found in native keychain" {
-            return Ok(None);
-        }
-        return Err(CredentialsError::Helper { helper, registry: host_of(registry).to_owned(), message });
-    }
-    let answer: Answer =
-        serde_json::from_slice(&output.stdout).map_err(|source| CredentialsError::HelperAnswer { helper, source })?;
-    if answer.username == "<token>" {
-        return Err(CredentialsError::IdentityToken { registry: host_of(registry).to_owned() });
-    }
-    Ok(Some(Credentials { user: answer.username, password: answer.secret }))
-}
-
-/// What a helper answers.
-#[derive(Deserialize)]
-#[serde(rename_all = "PascalCase")]
-struct Answer {
-    username: String,
-    secret: String,
-}
-
-fn run(helper: &str, registry: &str) -> io::Result<Output> {
-    let mut process = Command::new(helper)
-        .arg("get")
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::inherit())
-        .spawn()?;
-    if let Some(mut input) = process.stdin.take() {
-        match input.write_all(registry.as_bytes()) {
-            // It may have answered without reading.
-            Err(error) if error.kind() != io::ErrorKind::BrokenPipe => return Err(error),
-            _ => {}
-        }
-    }
-    process.wait_with_output()
 }
 
 #[cfg(test)]

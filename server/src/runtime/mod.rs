@@ -49,7 +49,7 @@ pub use options::{MountSet, Propagation, PullOptions, RootMethod, RunOptions};
 pub use parent::run;
 pub use platform::{InvalidPlatform, Platform};
 pub use process::{clone, default_signals};
-pub use pull::{Pulled, client, innermost, pull};
+pub use pull::{LayerDone, Pulled, client, innermost, pull};
 pub use put::LeftOut;
 pub use registry::{InvalidRegistry, Registry};
 pub use rootfs::Rootfs;

@@ -44,13 +44,26 @@ pub enum Pulled {
     },
 }
 
+/// A layer that is downloaded and unpacked.
+#[derive(Debug)]
+pub struct LayerDone {
+    /// Which one it is, from 1.
+    pub number: usize,
+    /// How many the image has.
+    pub of: usize,
+    /// Its digest.
+    pub digest: String,
+    /// Its size in bytes, compressed as it came.
+    pub bytes: u64,
+}
+
 // step: pull-image
-/// Pulls an image into its directory below `options.fs`.
-pub fn pull(options: &PullOptions) -> Result<Pulled, PullError> {
+/// Pulls an image into its directory below `options.fs`, and tells `on_layer` of each layer that is unpacked.
+pub fn pull(options: &PullOptions, mut on_layer: impl FnMut(&LayerDone)) -> Result<Pulled, PullError> {
     let connection = connect(options)?;
     let place = Place::lock(&options.image, &options.fs)?;
-    // One thread is enough: what takes time is the network, and unpacking.
     let platform = options.platform.clone().unwrap_or_else(Platform::here);
+    // One thread is enough: what takes time is the network, and unpacking.
     let tokio = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(PullError::Tokio)?;
     tokio.block_on(async {
         let (manifest, digest) = manifest_for(&connection, &platform).await?;
@@ -63,11 +76,17 @@ pub fn pull(options: &PullOptions) -> Result<Pulled, PullError> {
         let mut limits = Limits::default();
         let mut left_out = LeftOut::default();
         // Lowest layer first: each is the difference to those before it.
-        for layer in &manifest.layers {
+        for (number, layer) in (1..).zip(&manifest.layers) {
             let compression = compression_of(layer)?;
             let file = download(&connection, layer, &place).await?;
             left_out += unpack(&unfinished, file, compression, &mut limits)
                 .map_err(|source| PullError::Unpack { digest: layer.digest.clone(), source })?;
+            on_layer(&LayerDone {
+                number,
+                of: manifest.layers.len(),
+                digest: layer.digest.clone(),
+                bytes: layer.size.max(0) as u64,
+            });
         }
         place.finish(&digest)?;
         Ok(Pulled::Done { rootfs: place.rootfs(), left_out })
