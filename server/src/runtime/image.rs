@@ -25,6 +25,11 @@ impl Image {
         self.directory(fs).join("rootfs")
     }
 
+    /// The file that says how the image wants to be run: `/fs/alpine/.config.json`. An image of a former `pull` has none.
+    pub fn config(&self, fs: &Path) -> PathBuf {
+        self.directory(fs).join(".config.json")
+    }
+
     /// The name in its short form.
     pub fn name(&self) -> &str {
         &self.0

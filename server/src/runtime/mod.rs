@@ -11,6 +11,7 @@
 //! 4. [`parent`]: starts a child, which is this same program again, in new namespaces, and waits for it.
 //! 5. [`child`]: sets the container up from the inside, and becomes the command.
 //! 6. [`mounts`], [`devices`] and [`root`]: what the child does to its mounts, to /dev and to its root directory.
+//! 7. [`config`] and [`user`]: what the image says about its command, and as whom it runs.
 //!
 //! [`error`] has a variant for each call that can fail. [`process`] has the only `unsafe` code, and [`certificates`]
 //! mends a machine that has none; neither teaches anything about containers.
@@ -18,6 +19,7 @@
 mod attributes;
 mod certificates;
 mod child;
+mod config;
 mod devices;
 mod error;
 mod image;
@@ -31,6 +33,7 @@ mod registry;
 mod root;
 mod rootfs;
 mod unpack;
+mod user;
 
 pub use certificates::ensure_certificates;
 pub use child::run as run_child;

@@ -45,8 +45,8 @@ pub struct RunOptions {
     pub fs: PathBuf,
     /// The image, as it was pulled
     pub image: Image,
-    /// The program to run, and its arguments
-    #[arg(value_name = "CMD", required = true, trailing_var_arg = true, allow_hyphen_values = true)]
+    /// The program to run, and its arguments [default: what the image says]
+    #[arg(value_name = "CMD", trailing_var_arg = true, allow_hyphen_values = true)]
     pub command: Vec<OsString>,
 }
 

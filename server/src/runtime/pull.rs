@@ -58,6 +58,7 @@ pub fn pull(options: &PullOptions) -> Result<Pulled, PullError> {
         }
         // Beside the rootfs, not in it: until all layers are there, the rootfs stays what it was.
         let unfinished = place.start_over()?;
+        keep_config(&client, &reference, &manifest.config, &place).await?;
         let mut limits = Limits::default();
         let mut left_out = 0;
         // Lowest layer first: each is the difference to those before it.
@@ -102,6 +103,23 @@ async fn manifest_for_this_machine(
         }),
     }
 }
+
+/// Keeps the image's configuration, which is a blob like a layer, for `run`.
+async fn keep_config(
+    client: &Client,
+    reference: &Reference,
+    config: &OciDescriptor,
+    place: &Place,
+) -> Result<(), PullError> {
+    // `run` will read it into memory.
+    if config.size > MAX_CONFIG {
+        return Err(PullError::ConfigSize { size: config.size });
+    }
+    place.keep_config(download(client, reference, config, place).await?)
+}
+
+/// The largest configuration of an image, in bytes; real ones have a few thousand.
+const MAX_CONFIG: i64 = 4 << 20;
 
 /// Downloads a layer into a file. A layer can be larger than the memory, so it goes from the network straight to disk;
 /// and no byte of it is used before all have arrived and their digest is that of the manifest.

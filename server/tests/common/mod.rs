@@ -114,6 +114,11 @@ pub fn busybox() -> Layer {
 
 /// Writes an OCI image layout with one image of these gzip layers. Returns the digests of the layers.
 pub fn make_image(layout: &Path, layers: &[Vec<u8>]) -> Vec<Digest> {
+    make_configured_image(layout, layers, json!({}))
+}
+
+/// The same, with this `config` in its configuration.
+pub fn make_configured_image(layout: &Path, layers: &[Vec<u8>], config: serde_json::Value) -> Vec<Digest> {
     let blobs = layout.join("blobs/sha256");
     fs::create_dir_all(&blobs).unwrap();
     let put = |media_type: &str, bytes: &[u8]| {
@@ -132,7 +137,7 @@ pub fn make_image(layout: &Path, layers: &[Vec<u8>]) -> Vec<Digest> {
     let config = json!({
         "architecture": if cfg!(target_arch = "aarch64") { "arm64" } else { "amd64" },
         "os": "linux",
-        "config": {},
+        "config": config,
         "rootfs": { "type": "layers", "diff_ids": layers.iter().map(plain).collect::<Vec<_>>() },
     });
     let config = put("application/vnd.oci.image.config.v1+json", config.to_string().as_bytes());
@@ -201,8 +206,13 @@ impl Registry {
 
     /// Makes an image of gzip layers and pushes it, by skopeo: `library/alpine:3`. Returns the digests of the layers.
     pub fn push(&self, name: &str, layers: &[Vec<u8>]) -> Vec<Digest> {
+        self.push_configured(name, layers, json!({}))
+    }
+
+    /// The same, with this `config` in the image's configuration.
+    pub fn push_configured(&self, name: &str, layers: &[Vec<u8>], config: serde_json::Value) -> Vec<Digest> {
         let layout = tempfile::tempdir().unwrap();
-        let digests = make_image(layout.path(), layers);
+        let digests = make_configured_image(layout.path(), layers, config);
         let output = Command::new("skopeo")
             .args(["copy", "--quiet", "--insecure-policy", "--dest-tls-verify=false"])
             .arg(format!("oci:{}", layout.path().display()))
