@@ -342,9 +342,10 @@ fn what_cannot_be_executed_says_why() {
     let (status, said) = machine.failure_of(&["busybox", "/script"]);
     assert_eq!(status, Some(127));
     assert!(said.contains("the interpreter or loader it names is not in this image"), "{said}");
-    let (status, said) = machine.failure_of(&["alpine", "/bin/sh"]);
+    let (status, said) = machine.failure_of(&["--registry", "http://127.0.0.1:1", "alpine", "/bin/sh"]);
     assert_eq!(status, Some(125));
-    assert!(said.contains("pull the image first: newroot pull alpine"), "{said}");
+    assert!(said.contains("cannot reach 127.0.0.1:1: Connection refused"), "{said}");
+    assert!(said.contains("(there is busybox)"), "what can be run instead: {said}");
     let output = run_newroot(&["child", "--fs", machine.fs.path().to_str().unwrap(), "busybox", "/bin/sh"]);
     assert_eq!(output.status.code(), Some(125), "the child does nothing outside new namespaces");
 }
@@ -367,6 +368,29 @@ fn the_container_has_its_own_root_names_and_environment() {
     assert_eq!(&lines[2..9], ["bin", "dev", "etc", "mnt", "proc", "root", "tmp"]);
     assert_eq!(lines[9], "1", "the command is process 1");
     assert!(lines.contains(&"TERM=xterm-256color") && !said.contains("SECRET"), "{said}");
+}
+
+#[test]
+fn run_pulls_first_what_is_not_there() {
+    let registry = Registry::start();
+    registry.push("library/busybox", &[busybox().gzip()]);
+    let fs_directory = tempfile::tempdir().unwrap();
+    let run = |image: &str| {
+        let mut command = newroot();
+        command.args(["run", "--fs"]).arg(fs_directory.path()).args([image, "sh", "-c", "echo it runs as $$"]);
+        command.env("NEWROOT_REGISTRY", registry.url()).output().unwrap()
+    };
+    for pulls in [true, false] {
+        let output = run("busybox");
+        assert!(output.status.success(), "{}", text_of(&output));
+        assert_eq!(String::from_utf8_lossy(&output.stdout), "it runs as 1\n", "nothing else on standard output");
+        assert_eq!(text_of(&output).contains("pulling it"), pulls, "{}", text_of(&output));
+    }
+    assert_eq!(names_in(&fs_directory.path().join("busybox")), [".config.json", ".manifest-digest", "rootfs"]);
+    let output = run("missing");
+    assert_eq!(output.status.code(), Some(125));
+    assert!(text_of(&output).contains("has no image library/missing:latest"), "{}", text_of(&output));
+    assert_eq!(names_in(fs_directory.path()), ["busybox"], "a failed pull leaves nothing");
 }
 
 #[test]

@@ -22,7 +22,7 @@ pub fn run(options: &RunOptions) -> Result<Infallible, RunError> {
         return Err(RunError::NotStartedByParent);
     }
     // While it can be reached: after the root has changed, it is outside.
-    let config = Config::read(&options.image.config(&options.fs))?;
+    let config = Config::read(&options.pull.image.config(&options.pull.fs))?;
     set_up_container(options)?;
     run_command(options, &config)
 }
@@ -74,7 +74,7 @@ fn run_command(options: &RunOptions, config: &Config) -> Result<Infallible, RunE
         words = config.command().map(OsString::from).collect();
     }
     let (program, arguments) =
-        words.split_first().ok_or_else(|| RunError::NoCommand { image: options.image.to_string() })?;
+        words.split_first().ok_or_else(|| RunError::NoCommand { image: options.pull.image.to_string() })?;
     let mut command = Command::new(program);
     // An image has its own directories for programs; the machine's PATH and other variables mean nothing in it.
     command.args(arguments).env_clear().env("PATH", PATH).env("HOME", "/root");
@@ -97,7 +97,7 @@ const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
 
 /// What exec(2) means by its errors, seen from inside the image.
 fn explain(error: io::Error, program: &str, options: &RunOptions) -> RunError {
-    let (program, image) = (program.to_owned(), options.image.to_string());
+    let (program, image) = (program.to_owned(), options.pull.image.to_string());
     if error.kind() != ErrorKind::NotFound {
         return RunError::Exec { program, image, source: error };
     }

@@ -102,8 +102,14 @@ pub enum UnpackError {
 #[derive(Debug, thiserror::Error)]
 #[allow(missing_docs, reason = "the messages say it")]
 pub enum RunError {
-    #[error("there is no {rootfs}; pull the image first: newroot pull {image}")]
-    NotPulled { image: String, rootfs: PathBuf },
+    #[error(transparent)]
+    Pull(Box<PullError>),
+    #[error("{image} is not below {fs} yet, and could not be pulled ({others})")]
+    NotPulled { image: String, fs: PathBuf, others: String, source: Box<PullError> },
+    #[error("cannot prepare TLS for pulling the image")]
+    Certificates(#[source] io::Error),
+    #[error("the image is there; cannot exec(2) /proc/self/exe to go on: {errno}")]
+    StartOver { errno: Errno },
     #[error(
         "--root pivot without a new mount namespace would take away this machine's own root; leave --no-mount-ns out"
     )]
