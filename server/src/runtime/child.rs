@@ -1,15 +1,18 @@
 //! The child: already in its new namespaces, it sets the container up from the inside and becomes the command.
 
 use std::convert::Infallible;
+use std::ffi::OsString;
 use std::io::{self, ErrorKind};
 use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::Command;
 
-use nix::unistd::{getpid, sethostname};
+use nix::unistd::{chdir, getpid, sethostname};
 
+use super::config::Config;
 use super::error::RunError;
 use super::options::{MountSet, RootMethod, RunOptions};
+use super::user::User;
 use super::{devices, mounts, process, root};
 
 /// Sets the container up and becomes its command. Only comes back with an error.
@@ -18,8 +21,10 @@ pub fn run(options: &RunOptions) -> Result<Infallible, RunError> {
     if getpid().as_raw() != 1 {
         return Err(RunError::NotStartedByParent);
     }
+    // While it can be reached: after the root has changed, it is outside.
+    let config = Config::read(&options.pull.image.config(&options.pull.fs))?;
     set_up_container(options)?;
-    run_command(options)
+    run_command(options, &config)
 }
 
 // step: set-up-container
@@ -62,18 +67,28 @@ fn print_working_directory() -> Result<(), RunError> {
 // step: run-command
 /// Becomes the command: execve(2) puts another program into this process, which keeps its number, its namespaces and
 /// its root directory. So the command is process 1 of the container.
-fn run_command(options: &RunOptions) -> Result<Infallible, RunError> {
+fn run_command(options: &RunOptions, config: &Config) -> Result<Infallible, RunError> {
     process::default_signals();
-    let (program, arguments) = options.command.split_first().ok_or(RunError::NoCommand)?;
-    let error = Command::new(program)
-        .args(arguments)
-        // An image has its own directories for programs; the machine's PATH and other variables mean nothing in it.
-        .env_clear()
-        .env("PATH", PATH)
-        .env("HOME", "/root")
-        .envs(std::env::var_os("TERM").map(|terminal| ("TERM", terminal)))
-        // A name without `/` is looked for in PATH, and by now that means: below the new root.
-        .exec();
+    let mut words: Vec<OsString> = options.command.clone();
+    if words.is_empty() {
+        words = config.command().map(OsString::from).collect();
+    }
+    let (program, arguments) =
+        words.split_first().ok_or_else(|| RunError::NoCommand { image: options.pull.image.to_string() })?;
+    let mut command = Command::new(program);
+    // An image has its own directories for programs; the machine's PATH and other variables mean nothing in it.
+    command.args(arguments).env_clear().env("PATH", PATH).env("HOME", "/root");
+    command.envs(std::env::var_os("TERM").map(|terminal| ("TERM", terminal)));
+    // As root still: not everybody may enter each directory.
+    chdir(config.working_directory())
+        .map_err(|errno| RunError::ChangeDirectory { path: config.working_directory().to_owned(), errno })?;
+    if !config.user().is_empty() {
+        let user = User::find(config.user())?;
+        user.switch()?;
+        command.env("HOME", user.home);
+    }
+    // A name without `/` is looked for in PATH, and by now that means: below the new root.
+    let error = command.envs(config.environment()).exec();
     Err(explain(error, &program.to_string_lossy(), options))
 }
 
@@ -82,7 +97,7 @@ const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
 
 /// What exec(2) means by its errors, seen from inside the image.
 fn explain(error: io::Error, program: &str, options: &RunOptions) -> RunError {
-    let (program, image) = (program.to_owned(), options.image.to_string());
+    let (program, image) = (program.to_owned(), options.pull.image.to_string());
     if error.kind() != ErrorKind::NotFound {
         return RunError::Exec { program, image, source: error };
     }

@@ -54,6 +54,10 @@ pub enum PullError {
     LayerDigest { digest: String, actual: String },
     #[error("downloading layer {digest} failed; nothing of it was unpacked")]
     Download { digest: String, source: io::Error },
+    #[error("the image's configuration would be {size} bytes; none is that big")]
+    ConfigSize { size: i64 },
+    #[error("cannot write the image's configuration to {path}")]
+    WriteConfig { path: PathBuf, source: io::Error },
     #[error("cannot write the layer to {path}")]
     WriteLayer { path: PathBuf, source: io::Error },
     #[error("cannot make the directory {path}; pull as root, or below another directory with --fs")]
@@ -118,8 +122,14 @@ pub enum UnpackError {
 #[derive(Debug, thiserror::Error)]
 #[allow(missing_docs, reason = "the messages say it")]
 pub enum RunError {
-    #[error("there is no {rootfs}; pull the image first: newroot pull {image}")]
-    NotPulled { image: String, rootfs: PathBuf },
+    #[error(transparent)]
+    Pull(Box<PullError>),
+    #[error("{image} is not below {fs} yet, and could not be pulled ({others})")]
+    NotPulled { image: String, fs: PathBuf, others: String, source: Box<PullError> },
+    #[error("cannot prepare TLS for pulling the image")]
+    Certificates(#[source] io::Error),
+    #[error("the image is there; cannot exec(2) /proc/self/exe to go on: {errno}")]
+    StartOver { errno: Errno },
     #[error(
         "--root pivot without a new mount namespace would take away this machine's own root; leave --no-mount-ns out"
     )]
@@ -154,8 +164,20 @@ pub enum RunError {
     PivotRoot { rootfs: PathBuf, errno: Errno },
     #[error("cannot umount2(2) the old root: {errno}")]
     UnmountOldRoot { errno: Errno },
-    #[error("there is no program to run; name one after the image")]
-    NoCommand,
+    #[error("cannot read the image's configuration {path}")]
+    ReadConfig { path: PathBuf, source: io::Error },
+    #[error("the image's configuration {path} is not what an image has; remove it, and pull the image again")]
+    BadConfig { path: PathBuf, source: serde_json::Error },
+    #[error("the image wants to run as `{user}`, and its /etc/passwd or /etc/group does not know that name")]
+    UnknownUser { user: String },
+    #[error("cannot setgroups(2): {errno}; a user namespace without a range of ids does not allow it")]
+    SetGroups { errno: Errno },
+    #[error("cannot setresgid(2) to {gid}: {errno}; EINVAL: this user namespace has no such id")]
+    SetGroup { gid: u32, errno: Errno },
+    #[error("cannot setresuid(2) to {uid}: {errno}; EINVAL: this user namespace has no such id")]
+    SetUser { uid: u32, errno: Errno },
+    #[error("{image} names no program to run; name one after the image")]
+    NoCommand { image: String },
     #[error("exec {program} in {image}: no such file; {hint}")]
     NoSuchProgram { program: String, image: String, hint: String },
     #[error(

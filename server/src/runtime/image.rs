@@ -25,6 +25,31 @@ impl Image {
         self.directory(fs).join("rootfs")
     }
 
+    /// The file that says how the image wants to be run: `/fs/alpine/.config.json`. An image of a former `pull` has none.
+    pub fn config(&self, fs: &Path) -> PathBuf {
+        self.directory(fs).join(".config.json")
+    }
+
+    /// The names of the images below `fs`, sorted. What cannot be read is left out.
+    pub fn all(fs: &Path) -> Vec<String> {
+        let mut names = Vec::new();
+        // A name has several parts (`team/app`); a part is a directory, and an image is one that has a rootfs.
+        let mut directories = vec![PathBuf::new()];
+        while let Some(directory) = directories.pop() {
+            for entry in std::fs::read_dir(fs.join(&directory)).into_iter().flatten().flatten() {
+                let name = directory.join(entry.file_name());
+                if name.file_name() == Some("rootfs".as_ref()) {
+                    names.push(directory.display().to_string());
+                } else if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
+                    directories.push(name);
+                }
+            }
+        }
+        names.retain(|name| name.parse::<Image>().is_ok());
+        names.sort();
+        names
+    }
+
     /// The name in its short form.
     pub fn name(&self) -> &str {
         &self.0

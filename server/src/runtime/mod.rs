@@ -6,13 +6,14 @@
 //! 1. [`options`]: what can be asked for; [`image`]: what an image is called, and where its rootfs lives;
 //!    [`platform`]: which machines it is for.
 //! 2. [`pull`]: asks a registry for an image and downloads its layers. Its helpers are the way to the
-//!    registry, the download of a layer, and the place on disk; [`registry`] is a registry's address.
+//!    registry, the choice of a manifest, the download of a layer, and the place on disk; [`registry`] is a registry's address.
 //! 3. [`unpack`]: lays the layers over each other, which gives the rootfs, and [`put`] makes what is in them; [`layer`]
 //!    reads them as streams (by [`zstd`] where they are in that format), [`rootfs`] makes sure that nothing leaves the
 //!    directory, [`attributes`] sets owners, modes and times, and [`extended_attributes`] the rest.
 //! 4. [`parent`]: starts a child, which is this same program again, in new namespaces, and waits for it.
 //! 5. [`child`]: sets the container up from the inside, and becomes the command.
 //! 6. [`mounts`], [`devices`] and [`root`]: what the child does to its mounts, to /dev and to its root directory.
+//! 7. [`config`] and [`user`]: what the image says about its command, and as whom it runs.
 //!
 //! [`error`] has a variant for each call that can fail. [`process`] has the only `unsafe` code, [`certificates`]
 //! mends a machine that has none, and [`credentials`] finds passwords; they teach nothing about containers.
@@ -20,6 +21,7 @@
 mod attributes;
 mod certificates;
 mod child;
+mod config;
 mod credentials;
 mod devices;
 mod error;
@@ -37,6 +39,7 @@ mod registry;
 mod root;
 mod rootfs;
 mod unpack;
+mod user;
 mod zstd;
 
 pub use certificates::ensure_certificates;

@@ -44,20 +44,18 @@ pub struct RunOptions {
     /// The container's host name
     #[arg(long, value_name = "NAME")]
     pub hostname: Option<OsString>,
-    /// The directory below which images were unpacked
-    #[arg(long, value_name = "DIR", default_value = "/fs")]
-    pub fs: PathBuf,
-    /// The image, as it was pulled
-    pub image: Image,
-    /// The program to run, and its arguments
-    #[arg(value_name = "CMD", required = true, trailing_var_arg = true, allow_hyphen_values = true)]
+    /// The image, and where it is pulled from if it is not there yet.
+    #[command(flatten)]
+    pub pull: PullOptions,
+    /// The program to run, and its arguments [default: what the image says]
+    #[arg(value_name = "CMD", trailing_var_arg = true, allow_hyphen_values = true)]
     pub command: Vec<OsString>,
 }
 
 impl RunOptions {
     /// The directory that becomes `/` in the container.
     pub fn rootfs(&self) -> PathBuf {
-        self.image.rootfs(&self.fs)
+        self.pull.image.rootfs(&self.pull.fs)
     }
 }
 

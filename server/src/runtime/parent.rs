@@ -10,18 +10,25 @@ use nix::sys::signal::Signal;
 use nix::sys::wait::{WaitStatus, waitpid};
 use nix::unistd::{Pid, execv};
 
-use super::error::RunError;
-use super::options::{RootMethod, RunOptions};
+use super::certificates::ensure_certificates;
+use super::error::{PullError, RunError};
+use super::image::Image;
+use super::options::{PullOptions, RootMethod, RunOptions};
 use super::process;
+use super::pull::pull;
 
 // step: new-mount-namespace
 /// Runs a container until its command ends; returns its exit status, or 128 + the signal that ended it.
 ///
 /// `arguments` are those that the options were read from: the child reads them again.
 pub fn run(options: &RunOptions, arguments: impl Iterator<Item = OsString>) -> Result<u8, RunError> {
-    let rootfs = options.rootfs();
-    if !rootfs.is_dir() {
-        return Err(RunError::NotPulled { image: options.image.to_string(), rootfs });
+    let arguments: Vec<CString> = arguments.map(to_c_string).collect();
+    let again = |verb| [c"newroot".to_owned(), verb].into_iter().chain(arguments.iter().cloned()).collect::<Vec<_>>();
+    if !options.rootfs().is_dir() {
+        pull_first(options)?;
+        // Pulling takes threads and memory; clone(2) below must find this process as fresh as if it had just started.
+        let Err(errno) = execv(c"/proc/self/exe", &again(c"run".to_owned()));
+        return Err(RunError::StartOver { errno });
     }
     // A namespace is a list that processes share: host names (UTS), process numbers (PID), shared memory (IPC).
     let mut namespaces = CloneFlags::CLONE_NEWUTS | CloneFlags::CLONE_NEWPID | CloneFlags::CLONE_NEWIPC;
@@ -34,10 +41,28 @@ pub fn run(options: &RunOptions, arguments: impl Iterator<Item = OsString>) -> R
     }
     // The program starts itself again: `newroot run alpine sh` becomes `newroot child alpine sh`. All memory is new
     // after that, so nothing of this process's state can follow into the container by accident.
-    let command: Vec<CString> =
-        ["newroot".into(), "child".into()].into_iter().chain(arguments).map(to_c_string).collect();
+    let command = again(c"child".to_owned());
     let child = process::clone(namespaces, || become_child(&command)).map_err(|errno| RunError::Clone { errno })?;
     wait_for(child)
+}
+
+/// Pulls the image that is to be run. Says so on standard error: standard output belongs to the command.
+fn pull_first(options: &RunOptions) -> Result<(), RunError> {
+    let PullOptions { image, fs, .. } = &options.pull;
+    eprintln!("{image} is not below {} yet; pulling it", fs.display());
+    ensure_certificates().map_err(RunError::Certificates)?;
+    match pull(&options.pull, |layer| eprintln!("layer {}/{} done", layer.number, layer.of)) {
+        Ok(_) => Ok(()),
+        // Then only what is here can be run.
+        Err(source @ PullError::Unreachable { .. }) => {
+            let others = match Image::all(fs).as_slice() {
+                [] => "no other image is there".to_owned(),
+                names => format!("there is {}", names.join(", ")),
+            };
+            Err(RunError::NotPulled { image: image.to_string(), fs: fs.clone(), others, source: Box::new(source) })
+        }
+        Err(error) => Err(RunError::Pull(Box::new(error))),
+    }
 }
 
 /// The first thing that happens in the new namespaces. Returns only if it fails, with an exit status.

@@ -1,6 +1,7 @@
 //! Pulls an image: asks a registry for its manifest, downloads the layers that the manifest lists, and has them laid
 //! over each other (by `unpack`). Speaks the OCI distribution protocol through oci-client.
 
+mod choice;
 mod connection;
 mod download;
 mod place;
@@ -9,14 +10,13 @@ mod retry;
 use std::fs::File;
 use std::path::{Path, PathBuf};
 
-use oci_client::Reference;
-use oci_client::manifest::{self, ImageIndexEntry, OciDescriptor, OciImageManifest, OciManifest};
+use oci_client::manifest::{self, OciDescriptor};
 
+use self::choice::manifest_for;
 use self::connection::{Connection, connect};
 pub use self::connection::{client, innermost};
 use self::download::download;
 use self::place::Place;
-use self::retry::retry;
 use super::error::{PullError, UnpackError};
 use super::layer::{Compression, Limits};
 use super::options::PullOptions;
@@ -73,6 +73,7 @@ pub fn pull(options: &PullOptions, mut on_layer: impl FnMut(&LayerDone)) -> Resu
         }
         // Beside the rootfs, not in it: until all layers are there, the rootfs stays what it was.
         let unfinished = place.start_over()?;
+        keep_config(&connection, &manifest.config, &place).await?;
         let mut limits = Limits::default();
         let mut left_out = LeftOut::default();
         // Lowest layer first: each is the difference to those before it.
@@ -93,42 +94,17 @@ pub fn pull(options: &PullOptions, mut on_layer: impl FnMut(&LayerDone)) -> Resu
     })
 }
 
-/// The manifest is the list of an image's layers. A name can stand for an index instead: a list of manifests, one for
-/// each kind of machine. Returns the manifest with its digest, which oci-client has verified.
-async fn manifest_for(connection: &Connection, wanted: &Platform) -> Result<(OciImageManifest, String), PullError> {
-    let Connection { client, reference, login } = connection;
-    let ask = async |reference: &Reference| {
-        retry(async || client.pull_manifest(reference, login).await.map_err(|error| connection.explain(error))).await
-    };
-    let index = match ask(reference).await? {
-        (OciManifest::Image(manifest), digest) => return Ok((manifest, digest)),
-        (OciManifest::ImageIndex(index), _) => index,
-    };
-    let offered: Vec<_> = index.manifests.iter().filter_map(|entry| Some((platform_of(entry)?, entry))).collect();
-    let Some((_, entry)) = offered.iter().find(|(platform, _)| wanted.accepts(platform)) else {
-        let offered: Vec<_> = offered.iter().map(|(platform, _)| platform.to_string()).collect();
-        return Err(PullError::Platform {
-            image: reference.to_string(),
-            wanted: wanted.to_string(),
-            offered: offered.join(", "),
-        });
-    };
-    let one = reference.clone_with_digest(entry.digest.clone());
-    match ask(&one).await? {
-        (OciManifest::Image(manifest), digest) => Ok((manifest, digest)),
-        (OciManifest::ImageIndex(_), _) => Err(PullError::Registry {
-            registry: reference.registry().to_owned(),
-            message: "an index leads to another index".to_owned(),
-        }),
+/// Keeps the image's configuration, which is a blob like a layer, for `run`.
+async fn keep_config(connection: &Connection, config: &OciDescriptor, place: &Place) -> Result<(), PullError> {
+    // `run` will read it into memory.
+    if config.size > MAX_CONFIG {
+        return Err(PullError::ConfigSize { size: config.size });
     }
+    place.keep_config(download(connection, config, place).await?)
 }
 
-/// What machines a manifest of an index is for. Notes about other manifests, which stand there too, are for none.
-fn platform_of(entry: &ImageIndexEntry) -> Option<Platform> {
-    let platform = entry.platform.as_ref()?;
-    let (os, architecture) = (platform.os.to_string(), platform.architecture.to_string());
-    (os != "unknown").then(|| Platform::new(&os, &architecture, platform.variant.as_deref()))
-}
+/// The largest configuration of an image, in bytes; real ones have a few thousand.
+const MAX_CONFIG: i64 = 4 << 20;
 
 /// Unpacks a downloaded layer over those before it.
 fn unpack(

@@ -136,8 +136,13 @@ fn finish_layout(layout: &Path, manifest: &serde_json::Value) {
 
 /// Writes an OCI image layout with one image of these gzip layers. Returns the digests of the layers.
 pub fn make_image(layout: &Path, layers: &[Vec<u8>]) -> Vec<Digest> {
+    make_configured_image(layout, layers, json!({}))
+}
+
+/// The same, with this `config` in its configuration.
+pub fn make_configured_image(layout: &Path, layers: &[Vec<u8>], config: serde_json::Value) -> Vec<Digest> {
     let architecture = if cfg!(target_arch = "aarch64") { "arm64" } else { "amd64" };
-    finish_layout(layout, &make_manifest(layout, layers, architecture));
+    finish_layout(layout, &make_manifest(layout, layers, architecture, config));
     layers.iter().map(|layer| Digest::of(layer)).collect()
 }
 
@@ -146,7 +151,7 @@ pub fn make_index(layout: &Path, images: &[(&str, Option<&str>, Vec<u8>)]) {
     let manifests: Vec<_> = images
         .iter()
         .map(|(architecture, variant, layer)| {
-            let mut manifest = make_manifest(layout, std::slice::from_ref(layer), architecture);
+            let mut manifest = make_manifest(layout, std::slice::from_ref(layer), architecture, json!({}));
             manifest["platform"] = json!({ "os": "linux", "architecture": architecture });
             if let Some(variant) = variant {
                 manifest["platform"]["variant"] = json!(variant);
@@ -160,7 +165,12 @@ pub fn make_index(layout: &Path, images: &[(&str, Option<&str>, Vec<u8>)]) {
 }
 
 /// Writes an image without its layout. Returns the descriptor of its manifest.
-fn make_manifest(layout: &Path, layers: &[Vec<u8>], architecture: &str) -> serde_json::Value {
+fn make_manifest(
+    layout: &Path,
+    layers: &[Vec<u8>],
+    architecture: &str,
+    config: serde_json::Value,
+) -> serde_json::Value {
     let put = |media_type: &str, bytes: &[u8]| put_blob(layout, media_type, bytes);
     let layer_type = "application/vnd.oci.image.layer.v1.tar+gzip";
     let descriptors: Vec<_> = layers.iter().map(|layer| put(layer_type, layer)).collect();
@@ -172,7 +182,7 @@ fn make_manifest(layout: &Path, layers: &[Vec<u8>], architecture: &str) -> serde
     let config = json!({
         "architecture": architecture,
         "os": "linux",
-        "config": {},
+        "config": config,
         "rootfs": { "type": "layers", "diff_ids": layers.iter().map(plain).collect::<Vec<_>>() },
     });
     let config = put("application/vnd.oci.image.config.v1+json", config.to_string().as_bytes());
@@ -254,8 +264,13 @@ impl Registry {
 
     /// Makes an image of gzip layers and pushes it, by skopeo: `library/alpine:3`. Returns the digests of the layers.
     pub fn push(&self, name: &str, layers: &[Vec<u8>]) -> Vec<Digest> {
+        self.push_configured(name, layers, json!({}))
+    }
+
+    /// The same, with this `config` in the image's configuration.
+    pub fn push_configured(&self, name: &str, layers: &[Vec<u8>], config: serde_json::Value) -> Vec<Digest> {
         let layout = tempfile::tempdir().unwrap();
-        let digests = make_image(layout.path(), layers);
+        let digests = make_configured_image(layout.path(), layers, config);
         self.copy(layout.path(), name, &[]);
         digests
     }

@@ -63,6 +63,13 @@ impl Place {
         }
     }
 
+    /// Keeps the image's configuration beside the rootfs that is being unpacked.
+    pub fn keep_config(&self, mut config: File) -> Result<(), PullError> {
+        let path = self.pulling().join("config");
+        let written = File::create_new(&path).and_then(|mut file| io::copy(&mut config, &mut file));
+        written.map(drop).map_err(|source| PullError::WriteConfig { path, source })
+    }
+
     /// Puts the finished rootfs in its place, and writes down the digest it came from.
     pub fn finish(&self, digest: &str) -> Result<(), PullError> {
         let rename = |from: PathBuf, to: PathBuf| {
@@ -77,6 +84,7 @@ impl Place {
         if self.rootfs().exists() {
             rename(self.rootfs(), self.pulling().join("old"))?;
         }
+        rename(self.pulling().join("config"), self.directory.join(".config.json"))?;
         rename(self.pulling().join("rootfs"), self.rootfs())?;
         fs::write(self.record(), digest).map_err(|source| PullError::Record { path: self.record(), source })?;
         remove_all(&self.pulling())
