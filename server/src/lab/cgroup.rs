@@ -72,11 +72,6 @@ impl Cgroup {
         self.directories.iter().try_for_each(|directory| fs::write(directory.join("cgroup.procs"), "0"))
     }
 
-    /// Whether no process is left in it.
-    pub fn is_empty(&self) -> bool {
-        self.directories.iter().all(|directory| processes(directory).is_empty())
-    }
-
     /// Sends SIGKILL to every process in it and below it.
     pub fn kill(&self) {
         for directory in &self.directories {

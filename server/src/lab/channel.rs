@@ -2,7 +2,7 @@
 //! packet of a Unix socket (unix(7), SOCK_SEQPACKET). What comes from PID 1 is hostile: it is bounded and checked here.
 
 use std::io::{self, IoSlice};
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 
 use nix::sys::socket::{AddressFamily, ControlMessage, MsgFlags, SockFlag, SockType};
 use serde::Serialize;
@@ -50,7 +50,7 @@ impl AsFd for Channel {
 }
 
 impl AsRawFd for Channel {
-    fn as_raw_fd(&self) -> std::os::fd::RawFd {
+    fn as_raw_fd(&self) -> RawFd {
         self.0.as_raw_fd()
     }
 }
@@ -86,12 +86,18 @@ impl AsyncChannel {
 fn send(socket: &OwnedFd, message: &impl Serialize, descriptors: &[BorrowedFd<'_>]) -> io::Result<()> {
     let json = serde_json::to_vec(message)?;
     let numbers: Vec<_> = descriptors.iter().map(AsRawFd::as_raw_fd).collect();
-    let rights = [ControlMessage::ScmRights(&numbers)];
-    let control = if numbers.is_empty() { &[][..] } else { &rights[..] };
+    // A packet is sent whole or not at all.
+    send_bytes(socket, &json, &numbers).map(drop)
+}
+
+/// Sends bytes, and copies of descriptors with the first of them, on a Unix socket; returns how many it took.
+pub(super) fn send_bytes(socket: impl AsFd, bytes: &[u8], descriptors: &[RawFd]) -> io::Result<usize> {
+    let rights = [ControlMessage::ScmRights(descriptors)];
+    let control = if descriptors.is_empty() { &[][..] } else { &rights[..] };
     // Without MSG_NOSIGNAL a dead receiver would be a deadly SIGPIPE for the sender.
     let flags = MsgFlags::MSG_NOSIGNAL;
-    nix::sys::socket::sendmsg::<()>(socket.as_raw_fd(), &[IoSlice::new(&json)], control, flags, None)?;
-    Ok(())
+    let socket = socket.as_fd().as_raw_fd();
+    Ok(nix::sys::socket::sendmsg::<()>(socket, &[IoSlice::new(bytes)], control, flags, None)?)
 }
 
 fn receive<M: DeserializeOwned>(socket: &OwnedFd) -> io::Result<(M, Vec<OwnedFd>)> {

@@ -1,14 +1,14 @@
 //! What the server asks of a lab process, over the Unix socket in the lab's directory: one request per connection, a
 //! length, JSON, and the bytes that were read ahead; a descriptor comes with the first byte (unix(7), SCM_RIGHTS).
 
-use std::io::{self, IoSlice};
+use std::io;
 use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
 
-use nix::sys::socket::{ControlMessage, MsgFlags, sendmsg};
 use serde::{Deserialize, Serialize};
 use tokio::io::Interest;
 use tokio::net::UnixStream;
 
+use super::channel::send_bytes;
 use crate::sys;
 
 /// A request is no longer than this, read-ahead included.
@@ -43,14 +43,7 @@ pub async fn send(stream: &UnixStream, message: &impl Serialize, descriptor: Opt
     let mut numbers: Vec<_> = descriptor.iter().map(AsRawFd::as_raw_fd).collect();
     let mut rest = &wire[..];
     while !rest.is_empty() {
-        let sent = stream
-            .async_io(Interest::WRITABLE, || {
-                let rights = [ControlMessage::ScmRights(&numbers)];
-                let control = if numbers.is_empty() { &[][..] } else { &rights[..] };
-                let flags = MsgFlags::MSG_NOSIGNAL | MsgFlags::MSG_DONTWAIT;
-                Ok(sendmsg::<()>(stream.as_raw_fd(), &[IoSlice::new(rest)], control, flags, None)?)
-            })
-            .await?;
+        let sent = stream.async_io(Interest::WRITABLE, || send_bytes(stream, rest, &numbers)).await?;
         rest = &rest[sent..];
         numbers.clear();
     }

@@ -84,7 +84,7 @@ pub fn prepare(settings: &Settings, ids: &UidRange, directory: &Path) -> Result<
 
     let zygote = fork_zygote(settings, ids)?;
     let user_namespace = map_ids(zygote.pid, ids)?;
-    zygote.tell(&ToZygote::BecomeRoot, &[])?;
+    zygote.tell(&ToZygote::BecomeRoot)?;
 
     // The lower layer is owned by uid 0 on disk; mapped, it is owned by the sandbox's root. Only the host's root may
     // make such a mount. nodev: a device node in an image must never open the host's device.
@@ -100,7 +100,7 @@ pub fn prepare(settings: &Settings, ids: &UidRange, directory: &Path) -> Result<
 
     // Only now the zygote makes its own mount namespace: in one that belongs to a user namespace, all mounts that came
     // from outside are locked together, with their flags; the learner's root cannot undo read-only or nodev.
-    zygote.tell(&ToZygote::LockMounts, &[])?;
+    zygote.tell(&ToZygote::LockMounts)?;
     Ok(Zygote { channel: zygote.channel })
 }
 
@@ -178,8 +178,8 @@ fn fork_zygote(settings: &Settings, ids: &UidRange) -> Result<Newborn, StepError
 }
 
 impl Newborn {
-    fn tell(&self, message: &ToZygote, descriptors: &[std::os::fd::BorrowedFd<'_>]) -> Result<(), StepError> {
-        self.channel.send(message, descriptors).step("speak to the zygote")?;
+    fn tell(&self, message: &ToZygote) -> Result<(), StepError> {
+        self.channel.send(message, &[]).step("speak to the zygote")?;
         match self.channel.receive().step("hear from the zygote")? {
             (FromZygote::Failed { message }, _) => Err(io::Error::other(message)).step("prepare the zygote"),
             (FromZygote::Done | FromZygote::Started { .. }, _) => Ok(()),

@@ -187,9 +187,7 @@ impl Lab {
     /// A page's keys.
     pub(super) fn type_into(&self, id: TerminalId, bytes: &[u8]) {
         if let Some(terminal) = self.terminal(id).filter(|terminal| !terminal.write(bytes)) {
-            let refused = format!("\r\n[newroot: {} bytes not typed: the program does not read]\r\n", bytes.len());
-            terminal.output.borrow_mut().push(refused.as_bytes());
-            self.changed();
+            self.say(terminal, &format!("{} bytes not typed: the program does not read", bytes.len()));
         }
     }
 
