@@ -1,0 +1,90 @@
+//! What can fail between `newroot run` and the command, and the exit status of each.
+
+use std::io;
+use std::path::PathBuf;
+
+use nix::errno::Errno;
+
+use super::PullError;
+
+/// Why a container was not run.
+#[derive(Debug, thiserror::Error)]
+#[allow(missing_docs, reason = "the messages say it")]
+pub enum RunError {
+    #[error(transparent)]
+    Pull(Box<PullError>),
+    #[error("{image} is not below {fs} yet, and could not be pulled ({others})")]
+    NotPulled { image: String, fs: PathBuf, others: String, source: Box<PullError> },
+    #[error("cannot prepare TLS for pulling the image")]
+    Certificates(#[source] io::Error),
+    #[error("the image is there; cannot exec(2) /proc/self/exe to go on: {errno}")]
+    StartOver { errno: Errno },
+    #[error(
+        "--root pivot without a new mount namespace would take away this machine's own root; leave --no-mount-ns out"
+    )]
+    PivotWithoutNamespace,
+    #[error("cannot clone(2) into new namespaces: {errno}; making them takes root (CAP_SYS_ADMIN)")]
+    Clone { errno: Errno },
+    #[error("cannot waitpid(2) for the child: {errno}")]
+    Wait { errno: Errno },
+    #[error("`child` is what `newroot run` starts in new namespaces; use that")]
+    NotStartedByParent,
+    #[error("cannot tell the working directory (getcwd(2))")]
+    WorkingDirectory(#[source] io::Error),
+    #[error("cannot sethostname(2): {errno}")]
+    Hostname { errno: Errno },
+    #[error("cannot mount(2) with a propagation flag on /: {errno}; EINVAL: / is no mount, as after a chroot(2)")]
+    Propagation { errno: Errno },
+    #[error("cannot open(2) {path} in the image: {errno}; it must be a directory to mount on")]
+    MountPoint { path: PathBuf, errno: Errno },
+    #[error("cannot mount(2) {kind} on {path}: {errno}")]
+    Mount { kind: &'static str, path: PathBuf, errno: Errno },
+    #[error("cannot put the device {device} into the container: {errno}")]
+    Device { device: PathBuf, errno: Errno },
+    #[error("cannot symlink(2) {path}: {errno}")]
+    DeviceLink { path: PathBuf, errno: Errno },
+    #[error("cannot chroot(2) into {rootfs}: {errno}")]
+    Chroot { rootfs: PathBuf, errno: Errno },
+    #[error("cannot bind mount(2) {rootfs} on itself: {errno}")]
+    BindRoot { rootfs: PathBuf, errno: Errno },
+    #[error("cannot chdir(2) to {path}: {errno}")]
+    ChangeDirectory { path: PathBuf, errno: Errno },
+    #[error("cannot pivot_root(2) into {rootfs}: {errno}; EINVAL: the new root is no mount, or mounts are shared")]
+    PivotRoot { rootfs: PathBuf, errno: Errno },
+    #[error("cannot umount2(2) the old root: {errno}")]
+    UnmountOldRoot { errno: Errno },
+    #[error("cannot read the image's configuration {path}")]
+    ReadConfig { path: PathBuf, source: io::Error },
+    #[error("the image's configuration {path} is not what an image has; remove it, and pull the image again")]
+    BadConfig { path: PathBuf, source: serde_json::Error },
+    #[error("the image wants to run as `{user}`, and its /etc/passwd or /etc/group does not know that name")]
+    UnknownUser { user: String },
+    #[error("cannot setgroups(2): {errno}; a user namespace without a range of ids does not allow it")]
+    SetGroups { errno: Errno },
+    #[error("cannot setresgid(2) to {gid}: {errno}; EINVAL: this user namespace has no such id")]
+    SetGroup { gid: u32, errno: Errno },
+    #[error("cannot setresuid(2) to {uid}: {errno}; EINVAL: this user namespace has no such id")]
+    SetUser { uid: u32, errno: Errno },
+    #[error("{image} names no program to run; name one after the image")]
+    NoCommand { image: String },
+    #[error("exec {program} in {image}: no such file; {hint}")]
+    NoSuchProgram { program: String, image: String, hint: String },
+    #[error(
+        "exec {program} in {image}: the file is there, but the interpreter or loader it names is not in this image"
+    )]
+    NoInterpreter { program: String, image: String },
+    #[error("exec {program} in {image}")]
+    Exec { program: String, image: String, source: io::Error },
+}
+
+impl RunError {
+    /// The exit status that tells this error from the program's own, as shells and Docker have it: 127 no such program,
+    /// 126 a program that cannot be executed, 125 anything before that.
+    pub fn exit_status(&self) -> u8 {
+        match self {
+            RunError::NoSuchProgram { .. } | RunError::NoInterpreter { .. } => 127,
+            RunError::Exec { .. } => 126,
+            _ => 125,
+        }
+    }
+}

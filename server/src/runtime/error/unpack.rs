@@ -1,0 +1,50 @@
+//! What can fail while a layer is unpacked.
+
+use std::io;
+use std::path::PathBuf;
+
+use nix::errno::Errno;
+
+/// Why a layer was not unpacked. Paths are those in the image.
+#[derive(Debug, thiserror::Error)]
+#[allow(missing_docs, reason = "the messages say it")]
+pub enum UnpackError {
+    #[error("cannot open(2) the directory to unpack into: {0}")]
+    OpenRootfs(Errno),
+    #[error("cannot read the archive")]
+    ReadLayer(#[source] io::Error),
+    #[error("the image has too many files")]
+    TooManyEntries,
+    #[error("the image is too big once unpacked")]
+    TooManyBytes,
+    #[error("{path} would lie outside the image; that is an attack or a broken image")]
+    OutsideRootfs { path: PathBuf },
+    #[error("{path} has a header without owner or mode")]
+    BadHeader { path: PathBuf },
+    #[error("{path} is of the unknown type {kind:#x}")]
+    UnknownEntry { path: PathBuf, kind: u8 },
+    #[error("cannot mkdir(2) for {path}: {errno}")]
+    MakeDirectory { path: PathBuf, errno: Errno },
+    #[error("cannot unlink(2) what was at {path}: {errno}")]
+    Remove { path: PathBuf, errno: Errno },
+    #[error("cannot open(2) the new file {path}: {errno}")]
+    CreateFile { path: PathBuf, errno: Errno },
+    #[error("cannot write {path}")]
+    WriteFile { path: PathBuf, source: io::Error },
+    #[error("cannot symlink(2) {path}: {errno}")]
+    SymbolicLink { path: PathBuf, errno: Errno },
+    #[error("cannot link(2) {path} to {target}: {errno}")]
+    HardLink { path: PathBuf, target: PathBuf, errno: Errno },
+    #[error("cannot mknod(2) {path}: {errno}")]
+    MakeNode { path: PathBuf, errno: Errno },
+    #[error(
+        "cannot chown(2) {path} to {uid}:{gid}: {errno}; giving files away takes root, with that id in its user namespace"
+    )]
+    SetOwner { path: PathBuf, uid: u32, gid: u32, errno: Errno },
+    #[error("cannot chmod(2) {path}: {errno}")]
+    SetMode { path: PathBuf, errno: Errno },
+    #[error("cannot lsetxattr(2) {attribute} of {path}: {errno}")]
+    SetExtendedAttribute { path: PathBuf, attribute: String, errno: Errno },
+    #[error("cannot set the time of {path} (utimensat(2)): {errno}")]
+    SetTime { path: PathBuf, errno: Errno },
+}
