@@ -15,7 +15,7 @@ const root = new URL("../..", import.meta.url).pathname;
 export const screenshots = join(root, "target/screenshots");
 
 /** The first line of a program's output that matches; the rest is read and forgotten, so that no pipe fills up. */
-async function lineOf(stream, pattern) {
+export async function lineOf(stream, pattern) {
   const said = [];
   for await (const line of createInterface({ input: stream })) {
     said.push(line);
@@ -28,7 +28,7 @@ async function lineOf(stream, pattern) {
   throw new Error(`no line matched ${pattern}:\n${said.join("\n")}`);
 }
 
-async function ended(child, signal) {
+export async function ended(child, signal) {
   if (child.exitCode === null) {
     const exit = new Promise((resolve) => child.once("exit", resolve));
     child.kill(signal);
@@ -54,18 +54,9 @@ async function startRegistry(directory, image) {
   return { registry, url: `http://${address}` };
 }
 
-/** Everything a browser test needs; `close` ends it all and says whether the server ended well. */
-export async function start({ image = "alpine" } = {}) {
-  assert.ok(process.env.NEWROOT_BIN, "NEWROOT_BIN names the binary: run the tests by `cargo xtask test`");
-  const directory = mkdtempSync(join(tmpdir(), "newroot-page-"));
-  mkdirSync(screenshots, { recursive: true });
-  const { registry, url } = await startRegistry(directory, image);
-  const flags = ["--listen", "127.0.0.1:0", "--run", `${directory}/run`, "--state", `${directory}/state`];
-  const server = spawn(process.env.NEWROOT_BIN, ["serve", ...flags, "--upstream", url], {
-    stdio: ["ignore", "pipe", "inherit"],
-  });
-  const [, address] = await lineOf(server.stdout, /(http:\/\/[0-9.:]+)/);
-  const browser = await chromium.launch({
+/** A Chromium of its own, as quiet as it can be made. */
+export function launchBrowser() {
+  return chromium.launch({
     executablePath: "/usr/bin/chromium",
     args: [
       "--no-sandbox",
@@ -77,6 +68,20 @@ export async function start({ image = "alpine" } = {}) {
       "--disable-sync",
     ],
   });
+}
+
+/** Everything a browser test needs; `close` ends it all and says whether the server ended well. */
+export async function start({ image = "alpine" } = {}) {
+  assert.ok(process.env.NEWROOT_BIN, "NEWROOT_BIN names the binary: run the tests by `cargo xtask test`");
+  const directory = mkdtempSync(join(tmpdir(), "newroot-page-"));
+  mkdirSync(screenshots, { recursive: true });
+  const { registry, url } = await startRegistry(directory, image);
+  const flags = ["--listen", "127.0.0.1:0", "--run", `${directory}/run`, "--state", `${directory}/state`];
+  const server = spawn(process.env.NEWROOT_BIN, ["serve", ...flags, "--upstream", url], {
+    stdio: ["ignore", "pipe", "inherit"],
+  });
+  const [, address] = await lineOf(server.stdout, /(http:\/\/[0-9.:]+)/);
+  const browser = await launchBrowser();
   return {
     address,
     browser,

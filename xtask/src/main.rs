@@ -24,6 +24,7 @@ Usage: cargo xtask VERB
 
   run [-- ARGUMENTS]  build everything that is missing or stale, then start Newroot on http://127.0.0.1:8080;
                       the arguments go to `newroot serve`
+  build               build everything that is missing or stale, and say where the binary is
   test                set up what the tests need, build, and run every check and test there is (as root)
   lint                formatting, clippy for the machine and for the page, licences and lock files
   web                 build the page only, into target/dist/page
@@ -48,6 +49,7 @@ fn main() -> ExitCode {
         ["setup"] => setup::for_tests(&root).map(|_| println!("setup: everything is there")),
         ["web"] => setup::for_page(&root).and_then(|()| web::build(&root, &server::build_id(&root)?)),
         ["lint"] => setup::for_lint(&root).and_then(|target| lint::run(&root, &target)),
+        ["build"] => setup::for_running(&root).and_then(|target| build_all(&root, &target)).map(drop),
         ["test"] => test::run(&root),
         ["run"] => run(&root, &[]),
         ["run", "--", further @ ..] => run(&root, further),

@@ -91,6 +91,18 @@ const TESTS: &[Need] = &[
         package: "umoci",
         present: || command::find_program("umoci").is_some(),
     },
+    Need {
+        name: "dockerd",
+        purpose: "is the engine in which the container image is tried",
+        package: "docker.io",
+        present: || command::find_program("dockerd").is_some() && command::find_program("docker").is_some(),
+    },
+    Need {
+        name: "docker-compose",
+        purpose: "starts that container as deploy/compose.yaml says",
+        package: "docker-compose",
+        present: || command::find_program("docker-compose").is_some(),
+    },
 ];
 
 /// Makes sure that the page can be built.

@@ -63,6 +63,7 @@ pub fn run(options: Options) -> Result<ExitCode> {
     );
     // Before the runtime has threads: it may have to change the environment.
     runtime::ensure_certificates().context("cannot prepare TLS")?;
+    lab::uncover::uncover().context("cannot make this container fit for labs")?;
     let runtime = tokio::runtime::Runtime::new().context("cannot start the event loop")?;
     runtime.block_on(serve_until_signal(options))?;
     Ok(ExitCode::SUCCESS)

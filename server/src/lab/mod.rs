@@ -4,7 +4,7 @@
 //!
 //! Top to bottom: [`handle`] (server's side), [`handover`] (between the two), [`process`] (the lab process),
 //! [`state`] (what it knows), [`session`] (one page), [`terminal`], [`views`], [`trace`]; and what builds the machine: [`sandbox`], [`zygote`],
-//! [`init`], [`seccomp`], [`uid_range`], [`cgroup`], [`privileges`], [`channel`].
+//! [`init`], [`seccomp`], [`uid_range`], [`cgroup`], [`privileges`], [`channel`]. [`uncover`] prepares a container for labs.
 
 use std::fmt;
 use std::str::FromStr;
@@ -26,6 +26,7 @@ mod state;
 mod terminal;
 mod trace;
 mod uid_range;
+pub mod uncover;
 mod views;
 mod zygote;
 
