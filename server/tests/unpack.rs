@@ -127,8 +127,8 @@ fn extended_attributes_are_set_on_whatever_has_them() {
     assert_eq!(get("program", "trusted.note"), Err(rustix::io::Errno::NODATA));
     assert_eq!(get("directory/without", "user.note"), Err(rustix::io::Errno::NODATA));
     assert_eq!(get("redirected", "user.overlay.redirect"), Err(rustix::io::Errno::NODATA));
-    for path in ["program", "directory", "redirected"] {
-        assert_eq!(fs::metadata(bench.path(path)).unwrap().mtime(), MTIME as i64, "{path}");
+    for (path, time) in [("program", 1), ("directory", MTIME as i64), ("redirected", MTIME as i64)] {
+        assert_eq!(fs::metadata(bench.path(path)).unwrap().mtime(), time, "{path}");
     }
 }
 
