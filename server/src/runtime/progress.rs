@@ -61,14 +61,12 @@ impl LayerProgress {
             bytes @ 1e6.. => format!("{:.1} MB", bytes / 1e6),
             bytes => format!("{:.1} kB", bytes / 1e3),
         };
-        let line = format!("{} {size} done", self.name);
-        match (&self.bars, &self.bar) {
-            (Some(bars), Some(bar)) => {
-                bar.finish_and_clear();
-                // What cannot be shown is not worth a pull that fails.
-                let _ = bars.println(line);
-            }
-            _ => eprintln!("{line}"),
+        let say = || eprintln!("{} {size} done", self.name);
+        self.bar.iter().for_each(ProgressBar::finish_and_clear);
+        match &self.bars {
+            // Above the other bars, which make room for it.
+            Some(bars) => bars.suspend(say),
+            None => say(),
         }
     }
 }

@@ -74,7 +74,7 @@ pub fn pull(options: &PullOptions, progress: &Progress) -> Result<Pulled, PullEr
             (Ok(pulled), _) => Ok(pulled),
             // It is why a layer could not be read on.
             (Err(_), Some(signal)) => Err(PullError::Interrupted { signal }),
-            (Err(error), None) => Err(hint::add(room.explain(error), &connection, &options.fs).await),
+            (Err(error), None) => Err(hint::add(room.explain(error), &connection, options).await),
         }
     });
     // Who is still looking up a name or reading a layer makes nothing more on disk, and need not be waited for.
