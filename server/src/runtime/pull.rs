@@ -18,7 +18,7 @@ use std::time::Duration;
 use futures_util::StreamExt;
 
 use self::choice::manifest_for;
-use self::configuration::keep_configuration;
+use self::configuration::{check_kept, keep_configuration};
 use self::connection::{Connection, connect};
 pub use self::connection::{client, innermost};
 pub use self::download::Blob;
@@ -95,6 +95,7 @@ async fn fetch_and_unpack(
     let (manifest, digest) = manifest_for(connection, platform).await?;
     // A digest names content: the same digest again means that nothing can have changed.
     if place.has(&digest) {
+        check_kept(connection, platform, place)?;
         return Ok(Pulled::AlreadyThere { rootfs: place.rootfs(), digest });
     }
     // Beside the rootfs, not in it: until all layers are there, the rootfs stays what it was.

@@ -41,24 +41,35 @@ pub async fn keep_configuration(
     let mut file = download(connection, blob.clone(), descriptor.size, &place.scratch(), |_| ()).await?;
     let mut json = Vec::new();
     file.read_to_end(&mut json).and_then(|_| file.rewind()).map_err(|source| PullError::WriteBlob { blob, source })?;
-    let configuration: Configuration = serde_json::from_slice(&json).map_err(PullError::Configuration)?;
-    // Whoever made no index has said it here alone; and some images do not say it at all.
-    let Configuration { os, architecture, variant, rootfs } = configuration;
-    if let (Some(os), Some(architecture)) = (os, architecture) {
-        let offered = Platform::new(&os, &architecture, variant.as_deref());
-        // Only indexes can be relied on for the variant.
-        let fits =
-            if variant.is_some() { wanted.accepts(&offered) } else { wanted.without_variant().accepts(&offered) };
-        if !fits {
-            return Err(PullError::Platform {
-                image: connection.reference.to_string(),
-                wanted: wanted.to_string(),
-                offered: offered.to_string(),
-            });
-        }
-    }
+    let diff_ids = check_platform(&json, connection, wanted)?;
     place.keep_config(file)?;
-    Ok(rootfs.diff_ids)
+    Ok(diff_ids)
+}
+
+/// The same for an image that is there already: its configuration was kept by the pull that brought it.
+pub fn check_kept(connection: &Connection, wanted: &Platform, place: &Place) -> Result<(), PullError> {
+    match place.kept_config() {
+        Some(json) => check_platform(&json, connection, wanted).map(drop),
+        None => Ok(()),
+    }
+}
+
+fn check_platform(json: &[u8], connection: &Connection, wanted: &Platform) -> Result<Vec<String>, PullError> {
+    // Whoever made no index has said it here alone; and some images do not say it at all.
+    let Configuration { os, architecture, variant, rootfs } =
+        serde_json::from_slice(json).map_err(PullError::Configuration)?;
+    let (Some(os), Some(architecture)) = (os, architecture) else { return Ok(rootfs.diff_ids) };
+    let offered = Platform::new(&os, &architecture, variant.as_deref());
+    // Only indexes can be relied on for the variant.
+    let fits = if variant.is_some() { wanted.accepts(&offered) } else { wanted.without_variant().accepts(&offered) };
+    if fits {
+        return Ok(rootfs.diff_ids);
+    }
+    Err(PullError::Platform {
+        image: connection.reference.to_string(),
+        wanted: wanted.to_string(),
+        offered: offered.to_string(),
+    })
 }
 
 /// The largest configuration of an image, in bytes, for it is read into memory; real ones have a few thousand.

@@ -86,6 +86,11 @@ impl Place {
         written.map(drop).map_err(|source| PullError::WriteConfig { path, source })
     }
 
+    /// The configuration of the image that is there, if a pull has kept one.
+    pub fn kept_config(&self) -> Option<Vec<u8>> {
+        fs::read(self.config()).ok()
+    }
+
     /// Puts the finished rootfs in its place, and writes down the digest it came from.
     pub fn finish(&self, digest: &str) -> Result<(), PullError> {
         let rename = |from: PathBuf, to: PathBuf| {
@@ -100,10 +105,14 @@ impl Place {
         if self.rootfs().exists() {
             rename(self.rootfs(), self.pulling().join("old"))?;
         }
-        rename(self.pulling().join("config"), self.directory.join(".config.json"))?;
+        rename(self.pulling().join("config"), self.config())?;
         rename(self.pulling().join("rootfs"), self.rootfs())?;
         fs::write(self.record(), digest).map_err(|source| PullError::Record { path: self.record(), source })?;
         remove_all(&self.pulling())
+    }
+
+    fn config(&self) -> PathBuf {
+        self.directory.join(".config.json")
     }
 
     fn record(&self) -> PathBuf {
