@@ -194,3 +194,45 @@ fn within_a_layer_the_later_entry_wins() {
     assert_eq!(kind("becomes-link").is_symlink(), fs::read_link(bench.path("becomes-link")).unwrap() == Path::new("f"));
     assert_eq!(text_of(&Command::new("find").arg(bench.path("becomes-file")).output().unwrap()).lines().count(), 1);
 }
+
+#[test]
+fn a_whiteout_takes_away_one_name_and_nothing_else() {
+    let bench = Bench::new();
+    let lower = Layer::new()
+        .file("target", "kept")
+        .symlink("link", "target")
+        .file("first", "both")
+        .hard_link("second", "first")
+        .file("through/file", "1")
+        .symlink("way", "through")
+        .entry(EntryType::Fifo, "pipe", 0o600, "", b"")
+        .directory("empty");
+    bench.apply(lower).unwrap();
+    let upper = Layer::new()
+        .file(".wh.link", "")
+        .file(".wh.first", "")
+        .file("way/.wh.file", "")
+        .file(".wh.pipe", "")
+        .file(".wh.empty", "")
+        // A whiteout is one whatever its kind and content.
+        .symlink("through/.wh.nothing", "/")
+        .file("target/.wh.below-a-file", "not empty");
+    bench.apply(upper).unwrap();
+    assert_eq!(names_in(&bench.path("")), ["second", "target", "through", "way"]);
+    assert_eq!((bench.read("target").as_str(), bench.read("second").as_str()), ("kept", "both"));
+    assert_eq!(names_in(&bench.path("through")), [""; 0], "a link in the way is followed, as for any other entry");
+}
+
+#[test]
+fn what_a_whiteout_has_left_in_its_own_layer_the_next_layer_may_remove() {
+    let bench = Bench::new();
+    bench.apply(Layer::new().file("d/file", "1").file("other", "1")).unwrap();
+    bench.apply(Layer::new().file("d/.wh.file", "").file("d/file", "2")).unwrap();
+    assert_eq!(bench.read("d/file"), "2");
+    bench.apply(Layer::new().file("d/.wh.file", "")).unwrap();
+    assert_eq!(names_in(&bench.path("d")), [""; 0]);
+    // Opaque in the root directory: nothing of the layers below is left.
+    bench.apply(Layer::new().file("new", "").file(".wh..wh..opq", "").file("d/new", "")).unwrap();
+    assert_eq!(names_in(&bench.path("")), ["d", "new"]);
+    assert_eq!(names_in(&bench.path("d")), ["new"]);
+}

@@ -485,3 +485,19 @@ fn bars_move_on_a_terminal_and_each_layer_leaves_its_line() {
         assert_eq!(shown, format!("{}\r\n{}\r\n", line(1), line(2)), "{environment:?}");
     }
 }
+
+#[test]
+fn an_image_much_larger_than_the_memory_can_be_pulled() {
+    let registry = Registry::start();
+    let layer = |number: u8| {
+        let content = vec![number; 64 << 20];
+        Layer::new().entry(EntryType::Regular, &format!("file{number}"), 0o644, "", &content).gzip()
+    };
+    registry.push("library/large", &(1..=6).map(layer).collect::<Vec<_>>());
+    // A limit on all addresses that the program may have in use, of which the binary itself takes a tenth.
+    let said = in_a_mount_namespace(
+        &registry,
+        "mount -t tmpfs tmpfs $FS; prlimit --as=167772160 $NEWROOT pull --fs $FS large; du -sm $FS/large/rootfs",
+    );
+    assert!(said.contains("Pulling done") && said.contains("\n384\t"), "{said}");
+}

@@ -81,11 +81,7 @@ fn compare_with_umoci(layers: &[Vec<u8>]) -> BTreeMap<PathBuf, Seen> {
     registry.copy(layout.path(), "library/image:reference", &[]);
     let output = pull(&registry.url(), fs_directory.path(), "image:reference");
     assert!(output.status.success(), "{}", text_of(&output));
-    // umoci finds an image in a layout by its tag.
-    let index = layout.path().join("index.json");
-    let mut json: serde_json::Value = serde_json::from_slice(&fs::read(&index).unwrap()).unwrap();
-    json["manifests"][0]["annotations"] = serde_json::json!({ "org.opencontainers.image.ref.name": "reference" });
-    fs::write(&index, json.to_string()).unwrap();
+    common::tag_layout(layout.path(), "reference");
     let output = Command::new("umoci")
         .args(["unpack", "--image"])
         .arg(format!("{}:reference", layout.path().display()))

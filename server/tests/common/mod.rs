@@ -148,6 +148,14 @@ pub fn make_configured_image(layout: &Path, layers: &[Vec<u8>], config: serde_js
     layers.iter().map(|layer| Digest::of(layer)).collect()
 }
 
+/// Gives the image in an OCI image layout a tag, by which umoci finds it.
+pub fn tag_layout(layout: &Path, tag: &str) {
+    let index = layout.join("index.json");
+    let mut json: serde_json::Value = serde_json::from_slice(&fs::read(&index).unwrap()).unwrap();
+    json["manifests"][0]["annotations"] = json!({ "org.opencontainers.image.ref.name": tag });
+    fs::write(&index, json.to_string()).unwrap();
+}
+
 /// Writes an OCI image layout with one image of these gzip layers, whose whole configuration `change` may change.
 pub fn make_odd_image(layout: &Path, layers: &[Vec<u8>], change: impl FnOnce(&mut serde_json::Value)) {
     let configuration = |config: &serde_json::Value| {
