@@ -168,5 +168,5 @@ fn a_registry_that_stays_in_trouble_is_given_up() {
     };
     fails(Trouble::Unavailable, "is in trouble: 503");
     fails(Trouble::CutAfter(0), "the connection to 127.0.0.1");
-    fails(Trouble::CutAfter(100_000), "nothing of it was unpacked");
+    fails(Trouble::CutAfter(100_000), "nothing of it was used");
 }

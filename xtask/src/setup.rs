@@ -103,6 +103,12 @@ const TESTS: &[Need] = &[
         package: "docker-compose",
         present: || command::find_program("docker-compose").is_some(),
     },
+    Need {
+        name: "mmdebstrap",
+        purpose: "makes the Debian that tests pull",
+        package: "mmdebstrap",
+        present: || command::find_program("mmdebstrap").is_some(),
+    },
 ];
 
 /// Makes sure that the page can be built.

@@ -4,13 +4,21 @@ use std::process::ExitCode;
 
 use anyhow::{Context, Result};
 
-use newroot::runtime::{self, LayerDone, PullOptions, Pulled};
+use newroot::runtime::{self, Progress, PullError, PullOptions, Pulled};
 
 /// Pulls, and tells of it.
 pub fn run(options: &PullOptions) -> Result<ExitCode> {
     runtime::ensure_certificates().context("cannot prepare TLS")?;
     println!("Pulling {}", options.image);
-    match runtime::pull(options, tell_layer)? {
+    let pulled = match runtime::pull(options, &Progress::on_standard_error()) {
+        // As if the signal had ended it at once; shells know these numbers.
+        Err(error @ PullError::Interrupted { signal }) => {
+            eprintln!("newroot: {error}");
+            return Ok(ExitCode::from(128 + signal as u8));
+        }
+        result => result?,
+    };
+    match pulled {
         Pulled::AlreadyThere { rootfs, digest } => {
             println!("Already there: {digest}; the rootfs is in {}", rootfs.display());
         }
@@ -25,14 +33,4 @@ pub fn run(options: &PullOptions) -> Result<ExitCode> {
         }
     }
     Ok(ExitCode::SUCCESS)
-}
-
-/// A line for each layer, on standard error: standard output says where the image is.
-fn tell_layer(layer: &LayerDone) {
-    let LayerDone { number, of, digest, bytes } = layer;
-    let size = match *bytes as f64 {
-        bytes @ 1e6.. => format!("{:.1} MB", bytes / 1e6),
-        bytes => format!("{:.1} kB", bytes / 1e3),
-    };
-    eprintln!("layer {number}/{of} {digest:.19}… {size} done");
 }

@@ -13,6 +13,7 @@ use nix::unistd::{Gid, Uid, fchownat};
 use tar::EntryType;
 
 use super::error::UnpackError;
+use super::pax::Extended;
 
 /// Gives a new file its owner and its mode.
 pub fn set_attributes(parent: &OwnedFd, name: &OsStr, header: &tar::Header, path: &Path) -> Result<(), UnpackError> {
@@ -32,8 +33,13 @@ pub fn set_attributes(parent: &OwnedFd, name: &OsStr, header: &tar::Header, path
     Ok(())
 }
 
-/// Sets both times of a file, in seconds since 1970.
-pub fn set_time(parent: &OwnedFd, name: &OsStr, seconds: u64) -> nix::Result<()> {
-    let time = TimeSpec::new(i64::try_from(seconds).unwrap_or(0), 0);
-    utimensat(parent, name, &time, &time, UtimensatFlags::NoFollowSymlink)
+/// When an entry's file was last changed: by the PAX header, or else by its own, which knows whole seconds only.
+pub fn time_of(header: &tar::Header, extended: &Extended) -> TimeSpec {
+    let seconds = header.mtime().ok().and_then(|seconds| i64::try_from(seconds).ok());
+    extended.modified.unwrap_or(TimeSpec::new(seconds.unwrap_or(0), 0))
+}
+
+/// Sets both times of a file, or of a symbolic link itself.
+pub fn set_time(parent: &OwnedFd, name: &OsStr, time: &TimeSpec) -> nix::Result<()> {
+    utimensat(parent, name, time, time, UtimensatFlags::NoFollowSymlink)
 }

@@ -2,13 +2,17 @@
 //! rootfs is in `unpack`.
 
 use std::cell::{Cell, RefCell};
+use std::ffi::OsStr;
 use std::io::{self, Read};
+use std::os::unix::ffi::OsStrExt;
+use std::path::PathBuf;
 use std::rc::Rc;
 
 use flate2::read::MultiGzDecoder;
 
 use super::error::UnpackError;
-use super::extended_attributes::{self, ExtendedAttribute};
+use super::pax::{self, Extended};
+use super::rootfs::from_root;
 use super::zstd::ZstdReader;
 
 /// How a layer's tar archive is compressed.
@@ -40,21 +44,24 @@ impl Default for Limits {
 /// An entry of a layer: its header, and its content to read.
 pub type Entry<'archive, 'layer> = tar::Entry<'archive, Bounded<'layer>>;
 
-/// Shows each entry of a layer to `visit`, with its extended attributes, in the order of the archive, and takes it from
-/// the limits.
-pub fn for_each_entry(
-    layer: impl Read,
-    compression: Compression,
-    limits: &mut Limits,
-    mut visit: impl FnMut(&mut Entry<'_, '_>, &[ExtendedAttribute]) -> Result<(), UnpackError>,
-) -> Result<(), UnpackError> {
-    let watch = Rc::new(Watch::default());
-    let inner: Box<dyn Read + '_> = match compression {
+/// The tar archive of a layer, as it comes out of its compression.
+pub fn decompress<'layer>(layer: impl Read + 'layer, compression: Compression) -> Box<dyn Read + 'layer> {
+    match compression {
         Compression::None => Box::new(io::BufReader::new(layer)),
         Compression::Gzip => Box::new(MultiGzDecoder::new(layer)),
         Compression::Zstd => Box::new(ZstdReader::new(layer)),
-    };
-    let mut archive = tar::Archive::new(Bounded { inner, watch: Rc::clone(&watch) });
+    }
+}
+
+/// Shows each entry of an archive to `visit`, with what its PAX header says, in their order, and takes it from the
+/// limits.
+pub fn for_each_entry<'layer>(
+    archive: impl Read + 'layer,
+    limits: &mut Limits,
+    mut visit: impl FnMut(&mut Entry<'_, 'layer>, &Extended) -> Result<(), UnpackError>,
+) -> Result<(), UnpackError> {
+    let watch = Rc::new(Watch::default());
+    let mut archive = tar::Archive::new(Bounded { inner: Box::new(archive), watch: Rc::clone(&watch) });
     let mut entries = archive.entries().map_err(UnpackError::ReadLayer)?;
     loop {
         // A header can have a name of any length before it, which the tar reader takes into memory as a whole.
@@ -62,13 +69,22 @@ pub fn for_each_entry(
         let Some(entry) = entries.next() else { return Ok(()) };
         let mut entry = entry.map_err(UnpackError::ReadLayer)?;
         let headers = watch.start_content(entry.size());
-        let extended = extended_attributes::in_headers(&headers).map_err(UnpackError::ReadLayer)?;
+        let extended = pax::in_headers(&headers).map_err(UnpackError::ReadLayer)?;
+        // Holes count as if they were data: a file with a huge one is a trap for whoever copies it.
+        let size = extended.sparse.as_ref().map_or(0, |map| map.size).max(entry.size());
         limits.entries = limits.entries.checked_sub(1).ok_or(UnpackError::TooManyEntries)?;
-        limits.bytes = limits.bytes.checked_sub(entry.size()).ok_or(UnpackError::TooManyBytes)?;
+        limits.bytes = limits.bytes.checked_sub(size).ok_or(UnpackError::TooManyBytes)?;
         visit(&mut entry, &extended)?;
         // What the visitor did not read must not count as part of the next header.
         io::copy(&mut entry, &mut io::sink()).map_err(UnpackError::ReadLayer)?;
     }
+}
+
+/// Where an entry belongs, seen from the root of the image.
+pub fn path_of(entry: &Entry<'_, '_>, extended: &Extended) -> Result<PathBuf, UnpackError> {
+    let named = extended.sparse.as_ref().and_then(|map| map.name.clone());
+    let path = named.unwrap_or_else(|| PathBuf::from(OsStr::from_bytes(&entry.path_bytes())));
+    from_root(&path).ok_or(UnpackError::OutsideRootfs { path })
 }
 
 /// The bytes that may lie between the content of one entry and the next: headers, padding, long names.

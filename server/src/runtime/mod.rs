@@ -5,18 +5,21 @@
 //!
 //! 1. [`options`]: what can be asked for; [`image`]: what an image is called, and where its rootfs lives;
 //!    [`platform`]: which machines it is for.
-//! 2. [`pull`]: asks a registry for an image and downloads its layers. Its helpers are the way to the
-//!    registry, the choice of a manifest, the download of a layer, and the place on disk; [`registry`] is a registry's address.
-//! 3. [`unpack`]: lays the layers over each other, which gives the rootfs, and [`put`] makes what is in them; [`layer`]
-//!    reads them as streams (by [`zstd`] where they are in that format), [`rootfs`] makes sure that nothing leaves the
-//!    directory, [`attributes`] sets owners, modes and times, and [`extended_attributes`] the rest.
+//! 2. [`pull`]: asks a registry for an image and fetches its layers. Its helpers are the way to the registry, the choice
+//!    of a manifest, the download of a layer, and the place on disk; [`registry`] is a registry's address, and
+//!    [`progress`] what is shown meanwhile.
+//! 3. [`unpack`]: after a [`survey`] of each, lays the layers over each other, which gives the rootfs, and [`put`] makes
+//!    what is in them. [`layer`] reads them as streams (by [`zstd`] where they are in that format), [`pax`] and [`sparse`]
+//!    know what archives say beyond the plain, [`rootfs`] makes sure that nothing leaves the directory, [`attributes`]
+//!    sets owners, modes and times, and [`extended_attributes`] the rest.
 //! 4. [`parent`]: starts a child, which is this same program again, in new namespaces, and waits for it.
 //! 5. [`child`]: sets the container up from the inside, and becomes the command.
 //! 6. [`mounts`], [`devices`] and [`root`]: what the child does to its mounts, to /dev and to its root directory.
 //! 7. [`config`] and [`user`]: what the image says about its command, and as whom it runs.
 //!
 //! [`error`] has a variant for each call that can fail. [`process`] has the only `unsafe` code, [`certificates`]
-//! mends a machine that has none, and [`credentials`] finds passwords; they teach nothing about containers.
+//! mends a machine that has none, [`credentials`] finds passwords, and [`nearest`] a mistyped name's neighbour; they
+//! teach nothing about containers.
 
 mod attributes;
 mod certificates;
@@ -29,15 +32,20 @@ mod extended_attributes;
 mod image;
 mod layer;
 mod mounts;
+mod nearest;
 mod options;
 mod parent;
+mod pax;
 mod platform;
 mod process;
+mod progress;
 mod pull;
 mod put;
 mod registry;
 mod root;
 mod rootfs;
+mod sparse;
+mod survey;
 mod unpack;
 mod user;
 mod zstd;
@@ -52,7 +60,8 @@ pub use options::{MountSet, Propagation, PullOptions, RootMethod, RunOptions};
 pub use parent::run;
 pub use platform::{InvalidPlatform, Platform};
 pub use process::{clone, default_signals};
-pub use pull::{LayerDone, Pulled, client, innermost, pull};
+pub use progress::Progress;
+pub use pull::{Blob, Pulled, client, innermost, pull};
 pub use put::LeftOut;
 pub use registry::{InvalidRegistry, Registry};
 pub use rootfs::Rootfs;

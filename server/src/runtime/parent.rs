@@ -11,10 +11,10 @@ use nix::sys::wait::{WaitStatus, waitpid};
 use nix::unistd::{Pid, execv};
 
 use super::certificates::ensure_certificates;
-use super::error::{PullError, RunError};
-use super::image::Image;
+use super::error::RunError;
 use super::options::{PullOptions, RootMethod, RunOptions};
 use super::process;
+use super::progress::Progress;
 use super::pull::pull;
 
 // step: new-mount-namespace
@@ -51,18 +51,7 @@ fn pull_first(options: &RunOptions) -> Result<(), RunError> {
     let PullOptions { image, fs, .. } = &options.pull;
     eprintln!("{image} is not below {} yet; pulling it", fs.display());
     ensure_certificates().map_err(RunError::Certificates)?;
-    match pull(&options.pull, |layer| eprintln!("layer {}/{} done", layer.number, layer.of)) {
-        Ok(_) => Ok(()),
-        // Then only what is here can be run.
-        Err(source @ PullError::Unreachable { .. }) => {
-            let others = match Image::all(fs).as_slice() {
-                [] => "no other image is there".to_owned(),
-                names => format!("there is {}", names.join(", ")),
-            };
-            Err(RunError::NotPulled { image: image.to_string(), fs: fs.clone(), others, source: Box::new(source) })
-        }
-        Err(error) => Err(RunError::Pull(Box::new(error))),
-    }
+    pull(&options.pull, &Progress::on_standard_error()).map(drop).map_err(|error| RunError::Pull(Box::new(error)))
 }
 
 /// The first thing that happens in the new namespaces. Returns only if it fails, with an exit status.

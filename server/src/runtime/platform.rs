@@ -32,6 +32,11 @@ impl Platform {
         Platform { os: os.to_owned(), architecture: architecture.to_owned(), variant: variant.map(str::to_owned) }
     }
 
+    /// The same, in whichever variant.
+    pub fn without_variant(&self) -> Platform {
+        Platform { variant: None, ..self.clone() }
+    }
+
     /// This machine's.
     pub fn here() -> Platform {
         Platform::new(consts::OS, consts::ARCH, None)

@@ -1,29 +1,39 @@
-//! Pulls an image: asks a registry for its manifest, downloads the layers that the manifest lists, and has them laid
-//! over each other (by `unpack`). Speaks the OCI distribution protocol through oci-client.
+//! Pulls an image: asks a registry for its manifest, fetches the layers that the manifest lists, and has them laid over
+//! each other (by `unpack`). Speaks the OCI distribution protocol through oci-client.
 
 mod choice;
+mod configuration;
 mod connection;
 mod download;
+mod hint;
+mod interruption;
+mod layers;
 mod place;
 mod retry;
+mod room;
 
-use std::fs::File;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
+use std::time::Duration;
 
-use oci_client::manifest::{self, OciDescriptor};
+use futures_util::StreamExt;
 
 use self::choice::manifest_for;
+use self::configuration::{check_kept, keep_configuration};
 use self::connection::{Connection, connect};
 pub use self::connection::{client, innermost};
-use self::download::download;
+pub use self::download::Blob;
+use self::interruption::Interruption;
+use self::layers::{AT_ONCE, Wanted, fetch};
 use self::place::Place;
-use super::error::{PullError, UnpackError};
-use super::layer::{Compression, Limits};
+use self::room::Room;
+use super::error::PullError;
+use super::layer::Limits;
 use super::options::PullOptions;
 use super::platform::Platform;
+use super::progress::Progress;
 use super::put::LeftOut;
 use super::rootfs::Rootfs;
-use super::unpack::apply_layer;
+use super::unpack::lay;
 
 /// What a pull has done.
 #[derive(Debug, PartialEq, Eq)]
@@ -44,89 +54,81 @@ pub enum Pulled {
     },
 }
 
-/// A layer that is downloaded and unpacked.
-#[derive(Debug)]
-pub struct LayerDone {
-    /// Which one it is, from 1.
-    pub number: usize,
-    /// How many the image has.
-    pub of: usize,
-    /// Its digest.
-    pub digest: String,
-    /// Its size in bytes, compressed as it came.
-    pub bytes: u64,
+/// Pulls an image into its directory below `options.fs`. Whenever it fails or is stopped by a signal, it takes away what
+/// it has begun; a pull that is killed leaves that to the next one.
+pub fn pull(options: &PullOptions, progress: &Progress) -> Result<Pulled, PullError> {
+    let connection = connect(options)?;
+    let place = Place::lock(&options.image, &options.fs)?;
+    let mut room = Room::below(place.directory());
+    // Threads for the layers that are on their way; this one unpacks.
+    let mut tokio = tokio::runtime::Builder::new_multi_thread();
+    let tokio = tokio.worker_threads(AT_ONCE).enable_all().build().map_err(PullError::Tokio)?;
+    let result = tokio.block_on(async {
+        let interruption = Interruption::watch().map_err(PullError::Tokio)?;
+        let platform = options.platform.clone().unwrap_or_else(Platform::here);
+        let result = tokio::select! {
+            result = fetch_and_unpack(&connection, &place, &platform, &mut room, progress, &interruption) => result,
+            signal = interruption.wait() => return Err(PullError::Interrupted { signal }),
+        };
+        match (result, interruption.signal()) {
+            (Ok(pulled), _) => Ok(pulled),
+            // It is why a layer could not be read on.
+            (Err(_), Some(signal)) => Err(PullError::Interrupted { signal }),
+            (Err(error), None) => Err(hint::add(room.explain(error), &connection, options).await),
+        }
+    });
+    // Who is still looking up a name or reading a layer makes nothing more on disk, and need not be waited for.
+    tokio.shutdown_timeout(Duration::from_secs(1));
+    result
 }
 
 // step: pull-image
-/// Pulls an image into its directory below `options.fs`, and tells `on_layer` of each layer that is unpacked.
-pub fn pull(options: &PullOptions, mut on_layer: impl FnMut(&LayerDone)) -> Result<Pulled, PullError> {
-    let connection = connect(options)?;
-    let place = Place::lock(&options.image, &options.fs)?;
-    let platform = options.platform.clone().unwrap_or_else(Platform::here);
-    // One thread is enough: what takes time is the network, and unpacking.
-    let tokio = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(PullError::Tokio)?;
-    tokio.block_on(async {
-        let (manifest, digest) = manifest_for(&connection, &platform).await?;
-        // A digest names content: the same digest again means that nothing can have changed.
-        if place.has(&digest) {
-            return Ok(Pulled::AlreadyThere { rootfs: place.rootfs(), digest });
-        }
-        // Beside the rootfs, not in it: until all layers are there, the rootfs stays what it was.
-        let unfinished = place.start_over()?;
-        keep_config(&connection, &manifest.config, &place).await?;
-        let mut limits = Limits::default();
-        let mut left_out = LeftOut::default();
-        // Lowest layer first: each is the difference to those before it.
-        for (number, layer) in (1..).zip(&manifest.layers) {
-            let compression = compression_of(layer)?;
-            let file = download(&connection, layer, &place).await?;
-            left_out += unpack(&unfinished, file, compression, &mut limits)
-                .map_err(|source| PullError::Unpack { digest: layer.digest.clone(), source })?;
-            on_layer(&LayerDone {
-                number,
-                of: manifest.layers.len(),
-                digest: layer.digest.clone(),
-                bytes: layer.size.max(0) as u64,
-            });
-        }
-        place.finish(&digest)?;
-        Ok(Pulled::Done { rootfs: place.rootfs(), left_out })
-    })
-}
-
-/// Keeps the image's configuration, which is a blob like a layer, for `run`.
-async fn keep_config(connection: &Connection, config: &OciDescriptor, place: &Place) -> Result<(), PullError> {
-    // `run` will read it into memory.
-    if config.size > MAX_CONFIG {
-        return Err(PullError::ConfigSize { size: config.size });
+/// The image's manifest, its configuration, and then its layers: fetched several at once, unpacked one by one.
+async fn fetch_and_unpack(
+    connection: &Connection,
+    place: &Place,
+    platform: &Platform,
+    room: &mut Room,
+    progress: &Progress,
+    interruption: &Interruption,
+) -> Result<Pulled, PullError> {
+    let (manifest, digest) = manifest_for(connection, platform).await?;
+    // A digest names content: the same digest again means that nothing can have changed.
+    if place.has(&digest) {
+        check_kept(connection, platform, place)?;
+        return Ok(Pulled::AlreadyThere { rootfs: place.rootfs(), digest });
     }
-    place.keep_config(download(connection, config, place).await?)
-}
-
-/// The largest configuration of an image, in bytes; real ones have a few thousand.
-const MAX_CONFIG: i64 = 4 << 20;
-
-/// Unpacks a downloaded layer over those before it.
-fn unpack(
-    directory: &Path,
-    layer: File,
-    compression: Compression,
-    limits: &mut Limits,
-) -> Result<LeftOut, UnpackError> {
-    let rootfs = Rootfs::open(directory).map_err(UnpackError::OpenRootfs)?;
-    apply_layer(&rootfs, layer, compression, limits)
-}
-
-/// How a layer is compressed, by its media type: Docker and OCI have a name each for the same thing.
-fn compression_of(layer: &OciDescriptor) -> Result<Compression, PullError> {
-    match layer.media_type.as_str() {
-        manifest::IMAGE_LAYER_GZIP_MEDIA_TYPE | manifest::IMAGE_DOCKER_LAYER_GZIP_MEDIA_TYPE => Ok(Compression::Gzip),
-        manifest::IMAGE_LAYER_MEDIA_TYPE | manifest::IMAGE_DOCKER_LAYER_TAR_MEDIA_TYPE => Ok(Compression::None),
-        OCI_ZSTD | DOCKER_ZSTD => Ok(Compression::Zstd),
-        other => Err(PullError::LayerType { digest: layer.digest.clone(), media_type: other.to_owned() }),
+    // Beside the rootfs, not in it: until all layers are there, the rootfs stays what it was.
+    let unfinished = place.start_over()?;
+    let diff_ids = keep_configuration(connection, &manifest.config, platform, place).await?;
+    let of = manifest.layers.len();
+    if of > MAX_LAYERS {
+        return Err(PullError::TooManyLayers { layers: of });
     }
+    if of != diff_ids.len() {
+        return Err(PullError::LayersDiffer { layers: of, diff_ids: diff_ids.len() });
+    }
+    // Unpacked it will be more; and what does not even fit like this need not be downloaded.
+    room.check(manifest.layers.iter().map(|layer| layer.size.max(0) as u64).fold(0, u64::saturating_add))?;
+    let wanted = (1..).zip(manifest.layers).zip(diff_ids).map(|((number, descriptor), diff_id)| {
+        let progress = progress.layer(number, of, &descriptor.digest, descriptor.size.max(0) as u64);
+        Wanted { descriptor, diff_id, progress }
+    });
+    let mut layers = std::pin::pin!(fetch(wanted, connection, place.scratch(), interruption));
+    let rootfs = Rootfs::open(&unfinished).map_err(|errno| PullError::OpenRootfs { path: unfinished, errno })?;
+    let mut limits = Limits::default();
+    let mut left_out = LeftOut::default();
+    // Lowest layer first: each is the difference to those before it.
+    while let Some(layer) = layers.next().await {
+        let layer = layer?;
+        room.check(layer.survey.bytes)?;
+        left_out += lay(&rootfs, layer.file, layer.compression, &layer.survey, &mut limits)
+            .map_err(|source| PullError::Unpack { layer: layer.blob, source })?;
+        layer.progress.done();
+    }
+    place.finish(&digest)?;
+    Ok(Pulled::Done { rootfs: place.rootfs(), left_out })
 }
 
-/// Two media types that oci-client has no names for.
-const OCI_ZSTD: &str = "application/vnd.oci.image.layer.v1.tar+zstd";
-const DOCKER_ZSTD: &str = "application/vnd.docker.image.rootfs.diff.tar.zstd";
+/// More layers than any tool makes (Docker stops at 127). Each is a line of the progress.
+const MAX_LAYERS: usize = 500;

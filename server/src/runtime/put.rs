@@ -11,15 +11,17 @@ use std::path::{Path, PathBuf};
 
 use nix::errno::Errno;
 use nix::fcntl::{AtFlags, OFlag, openat};
-use nix::sys::stat::{Mode, SFlag, fstatat, makedev, mkdirat, mknodat};
+use nix::sys::stat::{Mode, SFlag, makedev, mkdirat, mknodat};
 use nix::unistd::{linkat, symlinkat};
 use tar::EntryType;
 
-use super::attributes::{set_attributes, set_time};
+use super::attributes::{set_attributes, set_time, time_of};
 use super::error::UnpackError;
-use super::extended_attributes::{ExtendedAttribute, set_extended_attributes};
+use super::extended_attributes::{remove_extended_attributes, set_extended_attributes};
 use super::layer::Entry;
-use super::rootfs::{Rootfs, from_root, remove, split};
+use super::pax::Extended;
+use super::rootfs::{Rootfs, from_root, is_directory, remove, split};
+use super::sparse;
 
 /// How much of an image could not be made, because only the root of a whole machine may, or because the file system
 /// has no such thing.
@@ -43,7 +45,7 @@ impl AddAssign for LeftOut {
 pub fn put(
     rootfs: &Rootfs,
     entry: &mut Entry<'_, '_>,
-    extended: &[ExtendedAttribute],
+    extended: &Extended,
     path: &Path,
     left_out: &mut LeftOut,
 ) -> Result<(), UnpackError> {
@@ -63,7 +65,9 @@ pub fn put(
     let private = Mode::S_IRWXU;
     match kind {
         EntryType::Directory => match mkdirat(&parent, name, private) {
-            Ok(()) | Err(Errno::EEXIST) => {}
+            Ok(()) => {}
+            // All it has is what this layer says: attributes of the lower layer go. (Owner and mode are set in any case.)
+            Err(Errno::EEXIST) => remove_extended_attributes(&parent, name, path)?,
             Err(errno) => return Err(UnpackError::MakeDirectory { path: at(), errno }),
         },
         EntryType::Regular | EntryType::Continuous | EntryType::GNUSparse => {
@@ -71,7 +75,12 @@ pub fn put(
             let flags = OFlag::O_WRONLY | OFlag::O_CREAT | OFlag::O_EXCL | OFlag::O_CLOEXEC;
             let file = openat(&parent, name, flags, private);
             let mut file = File::from(file.map_err(|errno| UnpackError::CreateFile { path: at(), errno })?);
-            io::copy(entry, &mut file).map_err(|source| UnpackError::WriteFile { path: at(), source })?;
+            match (&extended.sparse, kind) {
+                (Some(map), _) => map.write(entry, &mut file),
+                (None, EntryType::GNUSparse) => sparse::write_without_zeros(entry, &mut file),
+                (None, _) => io::copy(entry, &mut file).map(drop),
+            }
+            .map_err(|source| UnpackError::WriteFile { path: at(), source })?;
         }
         EntryType::Symlink => {
             let target = entry.link_name_bytes().unwrap_or_default().into_owned();
@@ -106,9 +115,9 @@ pub fn put(
     }
     set_attributes(&parent, name, entry.header(), path)?;
     // After chown(2), which takes a program's capabilities away: they are an extended attribute.
-    left_out.attributes += set_extended_attributes(&parent, name, extended, path)?;
+    left_out.attributes += set_extended_attributes(&parent, name, &extended.attributes, path)?;
     // Last, for each change above is one of the file's times.
-    set_time(&parent, name, entry.header().mtime().unwrap_or(0))
+    set_time(&parent, name, &time_of(entry.header(), extended))
         .map_err(|errno| UnpackError::SetTime { path: at(), errno })
 }
 
@@ -122,9 +131,4 @@ fn make_node(parent: &impl AsFd, name: &OsStr, header: &tar::Header) -> nix::Res
     let number = |part: io::Result<Option<u32>>| part.ok().flatten().unwrap_or(0).into();
     let device = makedev(number(header.device_major()), number(header.device_minor()));
     mknodat(parent, name, kind, Mode::S_IRUSR, device)
-}
-
-fn is_directory(parent: &impl AsFd, name: &OsStr) -> bool {
-    fstatat(parent, name, AtFlags::AT_SYMLINK_NOFOLLOW)
-        .is_ok_and(|status| SFlag::from_bits_truncate(status.st_mode & SFlag::S_IFMT.bits()) == SFlag::S_IFDIR)
 }

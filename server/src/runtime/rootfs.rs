@@ -7,8 +7,8 @@ use std::path::{Component, Path, PathBuf};
 
 use nix::dir::Dir;
 use nix::errno::Errno;
-use nix::fcntl::{OFlag, OpenHow, ResolveFlag, open, openat2};
-use nix::sys::stat::{FchmodatFlags, Mode, fchmodat, mkdirat};
+use nix::fcntl::{AtFlags, OFlag, OpenHow, ResolveFlag, open, openat2, readlinkat};
+use nix::sys::stat::{FchmodatFlags, Mode, SFlag, fchmodat, fstatat, mkdirat};
 use nix::unistd::{UnlinkatFlags, unlinkat};
 
 /// An open directory that holds, or will hold, the files of an image.
@@ -44,6 +44,10 @@ impl Rootfs {
 
     /// A directory inside, made with its parents where it is missing.
     pub fn make_directories(&self, path: &Path) -> nix::Result<OwnedFd> {
+        self.make_through_links(path, MAX_LINKS)
+    }
+
+    fn make_through_links(&self, path: &Path, links_left: u32) -> nix::Result<OwnedFd> {
         match self.directory(path) {
             Err(Errno::ENOENT) => {}
             result => return result,
@@ -51,13 +55,22 @@ impl Rootfs {
         let mut directory = self.directory(Path::new("."))?;
         let mut so_far = PathBuf::new();
         for name in path.components() {
+            let parent = so_far.clone();
             so_far.push(name);
             directory = match self.directory(&so_far) {
                 Err(Errno::ENOENT) => {
                     let mode = Mode::from_bits_truncate(0o755);
-                    mkdirat(&directory, name.as_os_str(), mode)?;
-                    // mkdir(2) subtracts the umask, which is the learner's business and not the image's.
-                    fchmodat(&directory, name.as_os_str(), mode, FchmodatFlags::FollowSymlink)?;
+                    match mkdirat(&directory, name.as_os_str(), mode) {
+                        // mkdir(2) subtracts the umask, which is the learner's business and not the image's.
+                        Ok(()) => fchmodat(&directory, name.as_os_str(), mode, FchmodatFlags::FollowSymlink)?,
+                        // Something has the name, and yet leads nowhere: a symbolic link to what is still to be made.
+                        Err(Errno::EEXIST) => {
+                            let target = readlinkat(&directory, name.as_os_str())?;
+                            let left = links_left.checked_sub(1).ok_or(Errno::ELOOP)?;
+                            self.make_through_links(&parent.join(target), left)?;
+                        }
+                        Err(errno) => return Err(errno),
+                    }
                     self.directory(&so_far)?
                 }
                 result => result?,
@@ -66,6 +79,9 @@ impl Rootfs {
         Ok(directory)
     }
 }
+
+/// How many symbolic links may lead from one to the next, as in the kernel (path_resolution(7)).
+const MAX_LINKS: u32 = 40;
 
 /// A path of an image, as a path that starts at its root: without `/` and `.`. `None` if it has a `..`, which no
 /// honest image has.
@@ -87,6 +103,12 @@ pub fn split(path: &Path) -> (&Path, &OsStr) {
         (Some(parent), Some(name)) => (parent, name),
         _ => (Path::new(""), OsStr::new(".")),
     }
+}
+
+/// Whether what has this name in the directory is a directory itself, and no link to one.
+pub fn is_directory(parent: &impl AsFd, name: &OsStr) -> bool {
+    fstatat(parent, name, AtFlags::AT_SYMLINK_NOFOLLOW)
+        .is_ok_and(|status| SFlag::from_bits_truncate(status.st_mode & SFlag::S_IFMT.bits()) == SFlag::S_IFDIR)
 }
 
 /// Removes what has this name in the directory, with everything in it. That nothing has the name is fine.

@@ -4,8 +4,10 @@
 #![allow(dead_code, reason = "each test file uses a part of it")]
 #![allow(clippy::unwrap_used, reason = "a test that cannot be set up fails")]
 
+pub mod bench;
 pub mod playground;
 pub mod proxy;
+pub mod scripted;
 
 use std::fs;
 use std::io::{BufRead, BufReader, Write};
@@ -144,6 +146,31 @@ pub fn make_configured_image(layout: &Path, layers: &[Vec<u8>], config: serde_js
     let architecture = if cfg!(target_arch = "aarch64") { "arm64" } else { "amd64" };
     finish_layout(layout, &make_manifest(layout, layers, architecture, config));
     layers.iter().map(|layer| Digest::of(layer)).collect()
+}
+
+/// Gives the image in an OCI image layout a tag, by which umoci finds it.
+pub fn tag_layout(layout: &Path, tag: &str) {
+    let index = layout.join("index.json");
+    let mut json: serde_json::Value = serde_json::from_slice(&fs::read(&index).unwrap()).unwrap();
+    json["manifests"][0]["annotations"] = json!({ "org.opencontainers.image.ref.name": tag });
+    fs::write(&index, json.to_string()).unwrap();
+}
+
+/// Writes an OCI image layout with one image of these gzip layers, whose whole configuration `change` may change.
+pub fn make_odd_image(layout: &Path, layers: &[Vec<u8>], change: impl FnOnce(&mut serde_json::Value)) {
+    let configuration = |config: &serde_json::Value| {
+        let digest = config["digest"].as_str().unwrap().trim_start_matches("sha256:");
+        layout.join("blobs/sha256").join(digest)
+    };
+    let mut descriptor = make_manifest(layout, layers, "amd64", json!({}));
+    let mut manifest: serde_json::Value =
+        serde_json::from_slice(&fs::read(configuration(&descriptor)).unwrap()).unwrap();
+    let mut odd = serde_json::from_slice(&fs::read(configuration(&manifest["config"])).unwrap()).unwrap();
+    change(&mut odd);
+    manifest["config"] = put_blob(layout, "application/vnd.oci.image.config.v1+json", odd.to_string().as_bytes());
+    let media_type = descriptor["mediaType"].as_str().unwrap().to_owned();
+    descriptor = put_blob(layout, &media_type, manifest.to_string().as_bytes());
+    finish_layout(layout, &descriptor);
 }
 
 /// Writes an OCI image layout with an index of images, each of one gzip layer and for one platform.

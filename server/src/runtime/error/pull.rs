@@ -5,9 +5,11 @@ use std::io;
 use std::path::PathBuf;
 
 use nix::errno::Errno;
+use nix::sys::signal::Signal;
 
 use super::super::credentials::CredentialsError;
-use super::UnpackError;
+use super::super::pull::Blob;
+use super::unpack::{UnpackError, is_disk_full};
 
 /// Why an image was not pulled.
 #[derive(Debug, thiserror::Error)]
@@ -21,8 +23,8 @@ pub enum PullError {
     Client(#[source] Box<dyn Error + Send + Sync>),
     #[error("cannot start the runtime for network input and output")]
     Tokio(#[source] io::Error),
-    #[error("{registry} has no image {image}; check the name and the tag")]
-    NotFound { image: String, registry: String },
+    #[error("{registry} has no image {image}; {hint}")]
+    NotFound { image: String, registry: String, hint: String },
     #[error(
         "{registry} wants a login for {image}: it is private, or does not exist; `docker login {registry}` makes one"
     )]
@@ -45,24 +47,38 @@ pub enum PullError {
     Registry { registry: String, message: String },
     #[error("{image} is not made for {wanted}; there is {offered}; choose one of them by --platform")]
     Platform { image: String, wanted: String, offered: String },
+    #[error("{cause}; until then there is {others}")]
+    OnlyOthers { cause: Box<PullError>, others: String },
+    #[error("the image has {layers} layers; none is made of so many")]
+    TooManyLayers { layers: usize },
+    #[error("the manifest has {layers} layers, and the image's configuration {diff_ids}; the image is broken")]
+    LayersDiffer { layers: usize, diff_ids: usize },
     #[error(
         "layer {digest} is of the type {media_type}; only tar archives, plain, in gzip or in zstd, can be unpacked"
     )]
     LayerType { digest: String, media_type: String },
-    #[error("layer {digest} does not have the {expected} bytes that the manifest says; nothing of it was unpacked")]
-    LayerSize { digest: String, expected: u64 },
-    #[error("what came as layer {digest} has the digest {actual}; nothing of it was unpacked")]
-    LayerDigest { digest: String, actual: String },
-    #[error("downloading layer {digest} failed; nothing of it was unpacked")]
-    Download { digest: String, source: io::Error },
+    #[error("{blob} does not have the {expected} bytes that the manifest says; nothing of it was used")]
+    BlobSize { blob: Blob, expected: u64 },
+    #[error("what came as {blob} has the digest {actual}; nothing of it was used")]
+    BlobDigest { blob: Blob, actual: String },
+    #[error("downloading {blob} was cut off again and again: {reason}; nothing of it was used")]
+    Download { blob: Blob, reason: String },
+    #[error("cannot write {blob} to a file below the image's directory")]
+    WriteBlob { blob: Blob, source: io::Error },
+    #[error("{layer} has, without its compression, the digest {actual}, and not {expected}; nothing of it was used")]
+    DiffId { layer: Blob, expected: String, actual: String },
     #[error("the image's configuration would be {size} bytes; none is that big")]
-    ConfigSize { size: i64 },
+    ConfigurationSize { size: i64 },
+    #[error("the image's configuration is not as it should be (OCI image specification, \"Image Configuration\")")]
+    Configuration(#[source] serde_json::Error),
     #[error("cannot write the image's configuration to {path}")]
     WriteConfig { path: PathBuf, source: io::Error },
-    #[error("cannot write the layer to {path}")]
-    WriteLayer { path: PathBuf, source: io::Error },
-    #[error("cannot make the directory {path}; pull as root, or below another directory with --fs")]
-    MakeDirectory { path: PathBuf, source: io::Error },
+    #[error(
+        "the disk of {directory} is full: the image needs {needed} at least, and {free} were free; make room, or pull to another disk by --fs"
+    )]
+    DiskFull { directory: PathBuf, needed: String, free: String },
+    #[error("cannot make the directory {path}: {reason}; pull as root, or below another directory by --fs")]
+    MakeDirectory { path: PathBuf, reason: io::Error },
     #[error("cannot lock {path}: {errno}; is {image} just being pulled by somebody else?")]
     Lock { image: String, path: PathBuf, errno: Errno },
     #[error("cannot remove {path}, which an earlier pull has left")]
@@ -71,6 +87,29 @@ pub enum PullError {
     Rename { from: PathBuf, to: PathBuf, source: io::Error },
     #[error("cannot write down the digest in {path}")]
     Record { path: PathBuf, source: io::Error },
-    #[error("cannot unpack layer {digest}")]
-    Unpack { digest: String, source: UnpackError },
+    #[error("cannot unpack {layer}")]
+    Unpack { layer: Blob, source: UnpackError },
+    #[error("cannot open(2) the directory {path} to unpack into: {errno}")]
+    OpenRootfs { path: PathBuf, errno: Errno },
+    #[error("stopped by {signal}; nothing of the pull is left")]
+    Interrupted { signal: Signal },
+}
+
+impl PullError {
+    /// Whether it failed for want of space on the disk.
+    pub fn is_disk_full(&self) -> bool {
+        use PullError::*;
+        match self {
+            Unpack { source, .. } => source.is_disk_full(),
+            WriteBlob { source, .. } | WriteConfig { source, .. } | Record { source, .. } => is_disk_full(source),
+            MakeDirectory { reason, .. } => is_disk_full(reason),
+            _ => false,
+        }
+    }
+
+    /// Whether it says nothing about the image, only that the registry could not be asked.
+    pub fn is_out_of_reach(&self) -> bool {
+        use PullError::*;
+        matches!(self, Unreachable { .. } | Cut { .. } | Trouble { .. } | TooManyPulls { .. })
+    }
 }

@@ -13,8 +13,6 @@ use super::PullError;
 pub enum RunError {
     #[error(transparent)]
     Pull(Box<PullError>),
-    #[error("{image} is not below {fs} yet, and could not be pulled ({others})")]
-    NotPulled { image: String, fs: PathBuf, others: String, source: Box<PullError> },
     #[error("cannot prepare TLS for pulling the image")]
     Certificates(#[source] io::Error),
     #[error("the image is there; cannot exec(2) /proc/self/exe to go on: {errno}")]

@@ -45,6 +45,30 @@ pub enum UnpackError {
     SetMode { path: PathBuf, errno: Errno },
     #[error("cannot lsetxattr(2) {attribute} of {path}: {errno}")]
     SetExtendedAttribute { path: PathBuf, attribute: String, errno: Errno },
+    #[error("cannot lremovexattr(2) {attribute} of {path}, which a lower layer has set: {errno}")]
+    RemoveExtendedAttribute { path: PathBuf, attribute: String, errno: Errno },
     #[error("cannot set the time of {path} (utimensat(2)): {errno}")]
     SetTime { path: PathBuf, errno: Errno },
+}
+
+impl UnpackError {
+    /// Whether it failed for want of space on the disk, or of what the user may have of it.
+    pub fn is_disk_full(&self) -> bool {
+        use UnpackError::*;
+        match self {
+            WriteFile { source, .. } => is_disk_full(source),
+            MakeDirectory { errno, .. }
+            | CreateFile { errno, .. }
+            | SymbolicLink { errno, .. }
+            | HardLink { errno, .. }
+            | MakeNode { errno, .. }
+            | SetExtendedAttribute { errno, .. } => matches!(errno, Errno::ENOSPC | Errno::EDQUOT),
+            _ => false,
+        }
+    }
+}
+
+/// The same of an error of the standard library.
+pub fn is_disk_full(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
 }

@@ -6,17 +6,14 @@ use oci_client::manifest::{ImageIndexEntry, OciImageManifest, OciManifest};
 use super::super::error::PullError;
 use super::super::platform::Platform;
 use super::connection::Connection;
-use super::retry::retry;
+use super::retry::Patience;
 
 // step: choose-manifest
 /// The manifest is the list of an image's layers. A name can stand for an index instead: a list of manifests, one for
 /// each kind of machine. Returns the manifest with its digest, which oci-client has verified.
 pub async fn manifest_for(connection: &Connection, wanted: &Platform) -> Result<(OciImageManifest, String), PullError> {
-    let Connection { client, reference, login } = connection;
-    let ask = async |reference: &Reference| {
-        retry(async || client.pull_manifest(reference, login).await.map_err(|error| connection.explain(error))).await
-    };
-    let index = match ask(reference).await? {
+    let reference = &connection.reference;
+    let index = match ask(connection, reference).await? {
         (OciManifest::Image(manifest), digest) => return Ok((manifest, digest)),
         (OciManifest::ImageIndex(index), _) => index,
     };
@@ -30,12 +27,23 @@ pub async fn manifest_for(connection: &Connection, wanted: &Platform) -> Result<
         });
     };
     let one = reference.clone_with_digest(entry.digest.clone());
-    match ask(&one).await? {
+    match ask(connection, &one).await? {
         (OciManifest::Image(manifest), digest) => Ok((manifest, digest)),
         (OciManifest::ImageIndex(_), _) => Err(PullError::Registry {
             registry: reference.registry().to_owned(),
             message: "an index leads to another index".to_owned(),
         }),
+    }
+}
+
+/// Asks for a manifest or an index. oci-client takes the answer into memory as a whole.
+async fn ask(connection: &Connection, reference: &Reference) -> Result<(OciManifest, String), PullError> {
+    let mut patience = Patience::default();
+    loop {
+        match connection.client.pull_manifest(reference, &connection.login).await {
+            Ok(answer) => return Ok(answer),
+            Err(error) => patience.wait_after(connection.explain(error)).await?,
+        }
     }
 }
 

@@ -14,6 +14,7 @@ use super::super::options::PullOptions;
 use super::super::registry::Registry;
 
 /// A client for the image's registry, and what it needs to ask for the image.
+#[derive(Clone)]
 pub struct Connection {
     /// Speaks the protocol.
     pub client: Client,
@@ -89,7 +90,9 @@ fn explain(error: OciDistributionError, reference: &Reference) -> PullError {
         OciDistributionError::UnauthorizedError { .. } | OciDistributionError::AuthenticationFailure(_) => {
             PullError::Unauthorized { image, registry }
         }
-        OciDistributionError::ServerError { code: 404, .. } => PullError::NotFound { image, registry },
+        OciDistributionError::ServerError { code: 404, .. } => {
+            PullError::NotFound { image, registry, hint: String::new() }
+        }
         OciDistributionError::ServerError { code: 429, message, .. } => PullError::TooManyPulls { registry, message },
         OciDistributionError::ServerError { code: code @ 500.., message, .. } => {
             PullError::Trouble { registry, message: format!("{code} {}", message_of(&message)).trim_end().to_owned() }
@@ -100,7 +103,7 @@ fn explain(error: OciDistributionError, reference: &Reference) -> PullError {
         OciDistributionError::RegistryError { envelope, .. } => match envelope.errors.into_iter().next() {
             Some(error) => match error.code {
                 OciErrorCode::ManifestUnknown | OciErrorCode::NameUnknown | OciErrorCode::NotFound => {
-                    PullError::NotFound { image, registry }
+                    PullError::NotFound { image, registry, hint: String::new() }
                 }
                 OciErrorCode::Unauthorized | OciErrorCode::Denied => PullError::Unauthorized { image, registry },
                 OciErrorCode::Toomanyrequests => PullError::TooManyPulls { registry, message: error.message },

@@ -1,7 +1,7 @@
 //! An image's directory on disk: the rootfs, beside it the digest it came from, and during a pull what is not finished.
 //! Whenever a pull stops, by an error or by a signal, the rootfs is either the old one or the new one.
 
-use std::fs::{self, DirBuilder, File, OpenOptions};
+use std::fs::{self, DirBuilder, File};
 use std::io;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
@@ -14,20 +14,41 @@ use super::super::image::Image;
 /// An image's directory, locked against other pulls of the same image.
 pub struct Place {
     directory: PathBuf,
+    /// The directories that were made for it, the outermost first.
+    made: Vec<PathBuf>,
     _lock: Flock<File>,
+}
+
+/// Where a pull keeps files that have no name: they are gone as soon as they are closed, however the pull ends.
+#[derive(Clone)]
+pub struct Scratch(PathBuf);
+
+impl Scratch {
+    /// A new file, to write and then to read.
+    pub fn file(&self) -> io::Result<File> {
+        tempfile::tempfile_in(&self.0)
+    }
 }
 
 impl Place {
     /// Makes the directory where it is missing, and takes the lock.
     pub fn lock(image: &Image, fs: &Path) -> Result<Place, PullError> {
         let path = image.directory(fs);
-        fs::create_dir_all(&path).map_err(|source| PullError::MakeDirectory { path: path.clone(), source })?;
-        let open = File::open(&path).map_err(|source| PullError::MakeDirectory { path: path.clone(), source })?;
+        let mut made: Vec<_> = path.ancestors().take_while(|path| !path.exists()).map(Path::to_owned).collect();
+        made.reverse();
+        let cannot_make = |reason| PullError::MakeDirectory { path: path.clone(), reason };
+        fs::create_dir_all(&path).map_err(cannot_make)?;
+        let open = File::open(&path).map_err(cannot_make)?;
         // The kernel gives the lock back when this process ends, in whatever way.
         match Flock::lock(open, FlockArg::LockExclusiveNonblock) {
-            Ok(lock) => Ok(Place { directory: path, _lock: lock }),
+            Ok(lock) => Ok(Place { directory: path, made, _lock: lock }),
             Err((_, errno)) => Err(PullError::Lock { image: image.to_string(), path, errno }),
         }
+    }
+
+    /// The directory itself.
+    pub fn directory(&self) -> &Path {
+        &self.directory
     }
 
     /// The image's root directory.
@@ -46,21 +67,16 @@ impl Place {
         remove_all(&pulling)?;
         let make = |path: PathBuf, mode| match DirBuilder::new().mode(mode).create(&path) {
             Ok(()) => Ok(path),
-            Err(source) => Err(PullError::MakeDirectory { path, source }),
+            Err(reason) => Err(PullError::MakeDirectory { path, reason }),
         };
         // For root alone: half an image may have a set-user-ID program whose directory is not yet closed to others.
         make(pulling.clone(), 0o700)?;
         make(pulling.join("rootfs"), 0o755)
     }
 
-    /// A new file to download a layer into. It is removed at once, and lives on without a name until it is closed.
-    pub fn layer_file(&self) -> Result<(File, PathBuf), PullError> {
-        let path = self.pulling().join("layer");
-        let file = OpenOptions::new().read(true).write(true).create_new(true).open(&path);
-        match file.and_then(|file| fs::remove_file(&path).map(|()| file)) {
-            Ok(file) => Ok((file, path)),
-            Err(source) => Err(PullError::WriteLayer { path, source }),
-        }
+    /// For what has to be on disk only during the pull. There after `start_over`.
+    pub fn scratch(&self) -> Scratch {
+        Scratch(self.pulling())
     }
 
     /// Keeps the image's configuration beside the rootfs that is being unpacked.
@@ -68,6 +84,11 @@ impl Place {
         let path = self.pulling().join("config");
         let written = File::create_new(&path).and_then(|mut file| io::copy(&mut config, &mut file));
         written.map(drop).map_err(|source| PullError::WriteConfig { path, source })
+    }
+
+    /// The configuration of the image that is there, if a pull has kept one.
+    pub fn kept_config(&self) -> Option<Vec<u8>> {
+        fs::read(self.config()).ok()
     }
 
     /// Puts the finished rootfs in its place, and writes down the digest it came from.
@@ -84,10 +105,14 @@ impl Place {
         if self.rootfs().exists() {
             rename(self.rootfs(), self.pulling().join("old"))?;
         }
-        rename(self.pulling().join("config"), self.directory.join(".config.json"))?;
+        rename(self.pulling().join("config"), self.config())?;
         rename(self.pulling().join("rootfs"), self.rootfs())?;
         fs::write(self.record(), digest).map_err(|source| PullError::Record { path: self.record(), source })?;
         remove_all(&self.pulling())
+    }
+
+    fn config(&self) -> PathBuf {
+        self.directory.join(".config.json")
     }
 
     fn record(&self) -> PathBuf {
@@ -103,8 +128,9 @@ impl Drop for Place {
     /// Takes away what a failed pull has left, so that it does not fill the disk. The next pull would do it too.
     fn drop(&mut self) {
         let _ = remove_all(&self.pulling());
-        // Only an empty directory goes by this: that of an image that could not be pulled.
+        // Only empty directories go by this: those of an image that could not be pulled.
         let _ = fs::remove_dir(&self.directory);
+        self.made.iter().rev().for_each(|path| drop(fs::remove_dir(path)));
     }
 }
 

@@ -1,4 +1,4 @@
-//! Tries again what only time mends: a connection that was cut, a registry in trouble. What is tried is in `pull` and
+//! Tries again what only time mends: a connection that was cut, a registry in trouble. What is tried is in `choice` and
 //! `download`.
 
 use std::time::Duration;
@@ -9,15 +9,19 @@ use super::super::error::PullError;
 const PAUSES: [Duration; 4] =
     [Duration::from_millis(250), Duration::from_millis(500), Duration::from_secs(1), Duration::from_secs(2)];
 
-/// Tries until it works, or fails in a way that will not pass, or the last try fails.
-pub async fn retry<T>(mut attempt: impl AsyncFnMut() -> Result<T, PullError>) -> Result<T, PullError> {
-    for pause in PAUSES {
-        match attempt().await {
-            Err(PullError::Cut { .. } | PullError::Download { .. } | PullError::Trouble { .. }) => {
-                tokio::time::sleep(pause).await;
-            }
-            result => return result,
-        }
+/// How often something has failed already.
+#[derive(Default)]
+pub struct Patience {
+    failures: usize,
+}
+
+impl Patience {
+    /// Waits until it is time for another try. Fails with that error if it will not pass, or has been tried often enough.
+    pub async fn wait_after(&mut self, error: PullError) -> Result<(), PullError> {
+        let passes = matches!(error, PullError::Cut { .. } | PullError::Download { .. } | PullError::Trouble { .. });
+        let Some(pause) = PAUSES.get(self.failures).filter(|_| passes) else { return Err(error) };
+        self.failures += 1;
+        tokio::time::sleep(*pause).await;
+        Ok(())
     }
-    attempt().await
 }
