@@ -46,7 +46,7 @@ fn main() -> ExitCode {
     let result = match Arguments::parse().verb {
         Verb::Pull(options) => cli::pull::run(&options),
         Verb::Run(options) => Ok(exit_with(runtime::run(&options, arguments_after_verb()))),
-        Verb::Child(options) => Ok(exit_with(runtime::run_child(&options).map(|never| match never {}))),
+        Verb::Child(options) => Ok(exit_with(runtime::run_child(&options))),
         Verb::Serve(options) => cli::serve::run(options),
         Verb::Lab => with_log(lab::process::main),
         Verb::Init => with_log(lab::init::main),

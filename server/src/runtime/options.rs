@@ -41,6 +41,9 @@ pub struct RunOptions {
     /// Whether mounts travel between this machine and the container
     #[arg(long, value_enum, default_value_t)]
     pub propagation: Propagation,
+    /// Make a small init process 1 of the container, and the command its child
+    #[arg(long)]
+    pub init: bool,
     /// The container's host name
     #[arg(long, value_name = "NAME")]
     pub hostname: Option<OsString>,
