@@ -1,27 +1,29 @@
 //! The parent while the container runs: hands signals on to it, stops with it, and waits for its end.
 
 use nix::sys::signal::{SigSet, Signal, kill, raise};
-use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
+use nix::sys::wait::{WaitPidFlag, waitpid};
 use nix::unistd::Pid;
 
 use super::error::RunError;
 use super::init::exit_status;
 use super::signals::{Held, heeds};
 
+/// The exit status of whoever was killed by SIGKILL.
+const KILLED: u8 = 128 + Signal::SIGKILL as u8;
+
 // step: forward-signals
-/// Hands signals on to the container until it has ended; returns how it has.
-pub fn attend(child: Pid, held: &Held) -> Result<WaitStatus, RunError> {
+/// Hands signals on to the container until it has ended; returns its exit status, or 128 + the signal that ended it.
+pub fn attend(child: Pid, held: &Held) -> Result<u8, RunError> {
     let mut killed_for = None;
     loop {
         let taken = held.take()?;
         match taken.signal {
             // WNOHANG, since SIGCHLD tells of a child that was stopped, too.
-            Signal::SIGCHLD => match waitpid(child, Some(WaitPidFlag::WNOHANG)) {
-                Ok(WaitStatus::Signaled(_, Signal::SIGKILL, core)) => {
-                    return Ok(WaitStatus::Signaled(child, killed_for.unwrap_or(Signal::SIGKILL), core));
-                }
-                Ok(status) if exit_status(status).is_some() => return Ok(status),
-                Ok(_) => {}
+            Signal::SIGCHLD => match waitpid(child, Some(WaitPidFlag::WNOHANG)).map(exit_status) {
+                Ok(None) => {}
+                // The signal that was meant counts, not the one that did it.
+                Ok(Some(KILLED)) => return Ok(killed_for.map_or(KILLED, |signal: Signal| 128 + signal as u8)),
+                Ok(Some(status)) => return Ok(status),
                 Err(errno) => return Err(RunError::Wait { errno }),
             },
             _ if heeds(child, taken.signal) => taken.hand_on(child),

@@ -66,7 +66,8 @@ fn mount_tree(rootfs: &Path, controllers: &str) -> Result<(), RunError> {
 /// None where only names are left of that version: then the controllers are in version 2.
 fn trees_of_version_1(text: &str) -> Vec<&str> {
     // NUMBER:CONTROLLERS:PATH; version 2 has no list of controllers.
-    let trees: Vec<&str> = text.lines().filter_map(|line| line.split(':').nth(1)).filter(|tree| !tree.is_empty()).collect();
+    let trees: Vec<&str> =
+        text.lines().filter_map(|line| line.split(':').nth(1)).filter(|tree| !tree.is_empty()).collect();
     if trees.iter().any(|tree| !tree.starts_with("name=")) { trees } else { Vec::new() }
 }
 

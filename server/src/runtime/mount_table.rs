@@ -36,7 +36,8 @@ fn explain(table: &str, rootfs: &Path) -> String {
     let field = |row: &Vec<&str>, index: usize| row.get(index).copied().unwrap_or_default().to_owned();
     // Where several mounts are on one directory, the last one counts.
     let on = |point: &str| rows.iter().rev().find(|row| row.get(4) == Some(&point));
-    let is_shared = |row: &Vec<&str>| row.iter().take_while(|word| **word != "-").any(|word| word.starts_with("shared:"));
+    let is_shared =
+        |row: &Vec<&str>| row.iter().take_while(|word| **word != "-").any(|word| word.starts_with("shared:"));
     let is_rootfs = |row: &Vec<&str>| row.windows(2).any(|words| words == ["-", "rootfs"]);
     let rootfs = rootfs.display().to_string().replace(' ', "\\040");
     let Some(root) = on("/") else {

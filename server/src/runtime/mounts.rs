@@ -6,11 +6,11 @@ use std::path::Path;
 use nix::errno::Errno;
 use nix::mount::{MsFlags, mount};
 
-use super::{cgroups, devices};
 use super::error::RunError;
 use super::mount_table::why_not_mount;
 use super::options::Propagation;
 use super::rootfs::Rootfs;
+use super::{cgroups, devices};
 
 // step: propagation
 /// Sets how mounts travel between this namespace and the one it was copied from.

@@ -7,14 +7,12 @@ use std::path::Path;
 use nix::sched::CloneFlags;
 use nix::sys::prctl;
 use nix::sys::signal::Signal;
-use nix::sys::wait::WaitStatus;
 use nix::unistd::execv;
 
 use super::attend::attend;
 use super::certificates::ensure_certificates;
 use super::error::{PullError, RunError};
 use super::image::Image;
-use super::init::exit_status;
 use super::nearest::by_nearness;
 use super::options::{PullOptions, RootMethod, RunOptions};
 use super::privilege::why_no_namespaces;
@@ -53,9 +51,9 @@ pub fn run(options: &RunOptions, arguments: impl Iterator<Item = OsString>) -> R
     let command = again(c"child".to_owned());
     let child = process::clone(namespaces, || become_child(&command))
         .map_err(|errno| RunError::Clone { errno, why: why_no_namespaces(errno) })?;
-    let ended = attend(child, &held)?;
-    terminal.take_back(matches!(ended, WaitStatus::Signaled(..)));
-    Ok(exit_status(ended).unwrap_or_default())
+    let status = attend(child, &held)?;
+    terminal.take_back(status > 128);
+    Ok(status)
 }
 
 /// Pulls the image that is to be run. Says so on standard error: standard output belongs to the command.

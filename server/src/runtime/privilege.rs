@@ -17,9 +17,13 @@ pub fn why_no_namespaces(errno: Errno) -> String {
                 .to_owned()
         }
         Errno::EPERM => "a seccomp filter or a security module forbids it to this root".to_owned(),
-        Errno::ENOSPC => "there are as many already as the limits in /proc/sys/user/ allow: raise them there".to_owned(),
+        Errno::ENOSPC => {
+            "there are as many already as the limits in /proc/sys/user/ allow: raise them there".to_owned()
+        }
         Errno::EINVAL => "this kernel was built without one of these kinds of namespaces".to_owned(),
-        Errno::EAGAIN => "there are as many processes as the limits allow (`ulimit -u`, or pids.max of the cgroup)".to_owned(),
+        Errno::EAGAIN => {
+            "there are as many processes as the limits allow (`ulimit -u`, or pids.max of the cgroup)".to_owned()
+        }
         _ => "see clone(2)".to_owned(),
     }
 }

@@ -39,7 +39,9 @@ impl Held {
         // the kernel otherwise spares each signal that it has no handler for.
         set.thread_block().map_err(|errno| RunError::HoldSignals { errno })?;
         // Handlers would run in the midst of anything. From a descriptor signals are read when it suits.
-        SignalFd::with_flags(&set, SfdFlags::SFD_CLOEXEC).map(Held).map_err(|errno| RunError::SignalDescriptor { errno })
+        SignalFd::with_flags(&set, SfdFlags::SFD_CLOEXEC)
+            .map(Held)
+            .map_err(|errno| RunError::SignalDescriptor { errno })
     }
 
     /// Waits for the next one.

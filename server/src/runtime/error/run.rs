@@ -97,7 +97,9 @@ pub enum RunError {
     NoFormat { program: String, image: String },
     #[error("exec {program} in {image}: EACCES: it is a directory")]
     IsDirectory { program: String, image: String },
-    #[error("exec {program} in {image}: EACCES: it may not be executed by anybody (mode {mode:03o}); chmod +x allows it")]
+    #[error(
+        "exec {program} in {image}: EACCES: it may not be executed by anybody (mode {mode:03o}); chmod +x allows it"
+    )]
     NotExecutable { program: String, image: String, mode: u32 },
     #[error("exec {program} in {image}: {errno}")]
     Exec { program: String, image: String, errno: Errno },
