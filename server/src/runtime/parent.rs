@@ -2,7 +2,6 @@
 
 use std::ffi::{CString, OsString};
 use std::os::unix::ffi::OsStringExt;
-use std::path::Path;
 
 use nix::sched::CloneFlags;
 use nix::sys::prctl;
@@ -13,7 +12,6 @@ use super::attend::attend;
 use super::certificates::ensure_certificates;
 use super::error::{PullError, RunError};
 use super::image::Image;
-use super::nearest::by_nearness;
 use super::options::{PullOptions, RootMethod, RunOptions};
 use super::privilege::why_no_namespaces;
 use super::process;
@@ -63,17 +61,16 @@ fn pull_first(options: &RunOptions) -> Result<(), RunError> {
     ensure_certificates().map_err(RunError::Certificates)?;
     match pull(&options.pull, |layer| eprintln!("layer {}/{} done", layer.number, layer.of)) {
         Ok(_) => Ok(()),
-        // Then only what is here can be run, and the name may be mistyped.
-        Err(source) => Err(not_pulled(image, fs, source)),
+        // Then only what is here can be run.
+        Err(source @ PullError::Unreachable { .. }) => {
+            let others = match Image::all(fs).as_slice() {
+                [] => "no other image is there".to_owned(),
+                names => format!("there is {}", names.join(", ")),
+            };
+            Err(RunError::NotPulled { image: image.to_string(), fs: fs.clone(), others, source: Box::new(source) })
+        }
+        Err(error) => Err(RunError::Pull(Box::new(error))),
     }
-}
-
-fn not_pulled(image: &Image, fs: &Path, source: PullError) -> RunError {
-    let others = match by_nearness(image.name(), Image::all(fs)).as_slice() {
-        [] => "no other image is there".to_owned(),
-        names => format!("there is {}", names.join(", ")),
-    };
-    RunError::NotPulled { image: image.to_string(), fs: fs.to_owned(), others, source: Box::new(source) }
 }
 
 /// The first thing that happens in the new namespaces. Returns only if it fails, with an exit status.

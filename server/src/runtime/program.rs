@@ -9,7 +9,7 @@ use nix::errno::Errno;
 
 use super::elf::Elf;
 use super::error::RunError;
-use super::nearest::{by_nearness, is_near};
+use super::nearest::nearest;
 
 /// A program as it was asked for.
 pub struct Program<'a> {
@@ -63,16 +63,17 @@ impl Program<'_> {
         self.path.split(':').filter(|directory| !directory.is_empty()).map(Path::new)
     }
 
-    /// What could be run instead: programs with nearly that name, and a shell.
+    /// What could be run instead: a program with nearly that name, or a shell.
     fn hint(&self) -> String {
         let name = Path::new(self.name).file_name().unwrap_or_default().to_string_lossy();
+        // Whoever wants a shell takes another one: bash is many things in `sh`, but `hash` is none.
+        if name.ends_with("sh") {
+            return shells();
+        }
         let entries = self.directories().filter_map(|directory| fs::read_dir(directory).ok()).flatten().flatten();
-        let near: Vec<String> = entries
-            .filter(|entry| is_near(&name, &entry.file_name().to_string_lossy()))
-            .map(|entry| entry.path().display().to_string())
-            .collect();
-        let near = by_nearness(&name, near).into_iter().take(3).collect::<Vec<_>>().join(", ");
-        if near.is_empty() { shells() } else { format!("this image has {near}") }
+        let names = entries.map(|entry| entry.file_name().to_string_lossy().into_owned());
+        let near = nearest(&name, names).and_then(|near| Program { name: &near, ..*self }.find());
+        near.map_or_else(shells, |near| format!("this image has {}", near.display()))
     }
 }
 

@@ -124,6 +124,7 @@ fn make_node(parent: &impl AsFd, name: &OsStr, header: &tar::Header) -> nix::Res
     mknodat(parent, name, kind, Mode::S_IRUSR, device)
 }
 
+/// Whether what has this name in the directory is a directory itself, and no link to one.
 fn is_directory(parent: &impl AsFd, name: &OsStr) -> bool {
     fstatat(parent, name, AtFlags::AT_SYMLINK_NOFOLLOW)
         .is_ok_and(|status| SFlag::from_bits_truncate(status.st_mode & SFlag::S_IFMT.bits()) == SFlag::S_IFDIR)

@@ -27,6 +27,7 @@ pub fn pivot_root(rootfs: &Path) -> Result<(), RunError> {
     let bind = MsFlags::MS_BIND | MsFlags::MS_REC;
     mount(Some(rootfs), rootfs, None::<&str>, bind, None::<&str>)
         .map_err(|errno| RunError::BindRoot { rootfs: at(), errno })?;
+    // The working directory alone still leads to both roots in what follows, whatever `/` is by then.
     chdir(rootfs).map_err(|errno| RunError::ChangeDirectory { path: at(), errno })?;
     // The old root is put where the new one is, on top of it (pivot_root(2), "pivot_root(".", ".")"): so the image needs
     // no directory to keep it in.
@@ -37,5 +38,6 @@ pub fn pivot_root(rootfs: &Path) -> Result<(), RunError> {
     })?;
     // `.` is now the old root. MNT_DETACH, because it is in use: by its own mounts, below it.
     umount2(".", MntFlags::MNT_DETACH).map_err(|errno| RunError::UnmountOldRoot { errno })?;
+    // And from a directory that is no longer mounted to one that is.
     chdir("/").map_err(|errno| RunError::ChangeDirectory { path: "/".into(), errno })
 }

@@ -48,8 +48,7 @@ const ERRORS: &[Case] = &[
     ("--root pivot --no-mount-ns tools sh", 125, "leave --no-mount-ns out"),
     ("--root pivot --propagation shared tools sh", 125, "is shared, and the move would have to happen in other"),
     ("--hostname $(busybox seq -s- 40) tools sh", 125, "cannot sethostname(2): EINVAL"),
-    ("tols sh", 125, "tols is not below"),
-    ("tols sh", 125, "could not be pulled (there is tools, nothing, nowhere, stranger): "),
+    ("tols sh", 125, "has no image library/tols:latest"),
     ("nowhere sh", 125, "cannot chdir(2) to /missing, where nowhere wants its command to start: ENOENT"),
     (
         "stranger sh",
@@ -183,10 +182,7 @@ fn an_image_that_cannot_be_pulled_is_told_with_those_that_are_there() {
     let (status, said) = machine.failure_of(&["--registry", "http://127.0.0.1:1", "busibox", "/bin/sh"]);
     assert_eq!(status, Some(125));
     assert!(said.contains("cannot reach 127.0.0.1:1: Connection refused"), "{said}");
-    assert!(said.contains("(there is busybox)"), "what can be run instead: {said}");
-    let output =
-        newroot().args(["run", "--fs", "/nonexistent", "--registry", "http://127.0.0.1:1", "a"]).output().unwrap();
-    assert!(text_of(&output).contains("(no other image is there)"), "{}", text_of(&output));
+    assert!(said.contains("there is busybox"), "what can be run instead: {said}");
     let output = run_newroot(&["child", "--fs", machine.fs.path().to_str().unwrap(), "busybox", "/bin/sh"]);
     assert_eq!(output.status.code(), Some(125), "the child does nothing outside new namespaces");
 }

@@ -11,6 +11,8 @@ use super::PullError;
 #[derive(Debug, thiserror::Error)]
 #[allow(missing_docs, reason = "the messages say it")]
 pub enum RunError {
+    #[error(transparent)]
+    Pull(Box<PullError>),
     #[error("{image} is not below {fs} yet, and could not be pulled ({others})")]
     NotPulled { image: String, fs: PathBuf, others: String, source: Box<PullError> },
     #[error("cannot prepare TLS for pulling the image")]
