@@ -4,6 +4,7 @@
 pub mod http;
 
 pub mod classroom;
+pub mod doctor;
 pub mod lab;
 pub mod lessons;
 pub mod registry;

@@ -11,13 +11,23 @@ use newroot::runtime::{self, PullOptions, RunError, RunOptions};
 
 /// The verbs that have more to say than the call of one function.
 mod cli {
+    pub mod doctor;
     pub mod pull;
     pub mod serve;
 }
 
+/// What follows the verbs in the long help.
+const AFTER_HELP: &str = "\
+Begin with:
+  newroot doctor                  what this machine has and lacks
+  newroot serve                   the playground, on http://127.0.0.1:8080
+  newroot run busybox sh          a container without it
+
+`newroot help VERB` says more about each. Most take root.";
+
 /// Watch the Linux kernel build a container, one system call at a time.
 #[derive(Parser)]
-#[command(name = "newroot", version, arg_required_else_help = true)]
+#[command(name = "newroot", version, arg_required_else_help = true, max_term_width = 80, after_help = AFTER_HELP)]
 struct Arguments {
     #[command(subcommand)]
     verb: Verb,
@@ -28,9 +38,21 @@ enum Verb {
     /// Pull an image from a registry, and unpack its root file system.
     Pull(PullOptions),
     /// Run a program in a new container made from a pulled image.
+    ///
+    /// The container has mount, PID, UTS and IPC namespaces of its own, and the image's rootfs as its root directory. An
+    /// image that is not there is pulled first.
     Run(RunOptions),
     /// Start the playground and serve its page.
     Serve(cli::serve::Options),
+    /// Say what this machine has and lacks for the playground.
+    ///
+    /// Looks at the machine as `serve` would with the same flags, mostly by doing once what labs need, in a process that
+    /// is gone afterwards. A line begins with `ok`, with `note` (labs can do without), or with `LACKS` (they cannot); the
+    /// line below it says how to mend it.
+    #[command(
+        after_long_help = "Exit status:\n  0  `newroot serve` will work here\n  1  it will not; the lines with LACKS say why"
+    )]
+    Doctor(cli::serve::Options),
     /// What `run` starts in the new namespaces.
     #[command(hide = true)]
     Child(RunOptions),
@@ -46,8 +68,9 @@ fn main() -> ExitCode {
     let result = match Arguments::parse().verb {
         Verb::Pull(options) => cli::pull::run(&options),
         Verb::Run(options) => Ok(exit_with(runtime::run(&options, arguments_after_verb()))),
-        Verb::Child(options) => Ok(exit_with(runtime::run_child(&options).map(|never| match never {}))),
+        Verb::Child(options) => Ok(exit_with(runtime::run_child(&options))),
         Verb::Serve(options) => cli::serve::run(options),
+        Verb::Doctor(options) => Ok(cli::doctor::run(&options)),
         Verb::Lab => with_log(lab::process::main),
         Verb::Init => with_log(lab::init::main),
     };

@@ -11,6 +11,7 @@ use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 
 use newroot::classroom::Classroom;
+use newroot::doctor::{self, Plan, Verdict};
 use newroot::lab::cgroup::Limits;
 use newroot::registry::{self, Store, Upstream};
 use newroot::runtime::{self, Registry};
@@ -54,13 +55,34 @@ pub struct Options {
     idle: u64,
 }
 
+impl Options {
+    /// What the doctor is to look at.
+    pub fn plan(&self) -> Plan {
+        Plan {
+            listen: self.listen,
+            upstream: self.upstream.clone().unwrap_or_else(Registry::docker_hub),
+            state: self.state.clone(),
+            run: self.run.clone(),
+            labs: self.labs,
+            limits: self.limits(),
+        }
+    }
+
+    fn limits(&self) -> Limits {
+        Limits { memory: self.lab_memory << 20, pids: self.lab_pids, cpu_percent: self.lab_cpu }
+    }
+}
+
 /// Serves until it is told to stop.
 pub fn run(options: Options) -> Result<ExitCode> {
     tracing_subscriber::fmt().with_target(false).with_writer(std::io::stderr).init();
-    anyhow::ensure!(
-        nix::unistd::geteuid().is_root(),
-        "serve needs root: it makes namespaces, mounts and cgroups for the labs; start it with sudo"
-    );
+    // While this process has one thread, as the doctor wants it.
+    let lacking: Vec<_> =
+        doctor::examine(&options.plan()).into_iter().filter(|finding| finding.verdict == Verdict::Lacking).collect();
+    if !lacking.is_empty() {
+        lacking.iter().for_each(|finding| eprintln!("{finding}"));
+        anyhow::bail!("no lab would work here; `newroot doctor` says more");
+    }
     // Before the runtime has threads: it may have to change the environment.
     runtime::ensure_certificates().context("cannot prepare TLS")?;
     lab::uncover::uncover().context("cannot make this container fit for labs")?;
@@ -74,13 +96,13 @@ async fn serve_until_signal(options: Options) -> Result<()> {
         .await
         .with_context(|| format!("cannot listen on {}; is another one running there?", options.listen))?;
     let address = listener.local_addr()?;
-    let upstream = Upstream::new(options.upstream.unwrap_or_else(Registry::docker_hub))?;
+    let upstream = Upstream::new(options.upstream.clone().unwrap_or_else(Registry::docker_hub))?;
     let store = Arc::new(Store::open(&options.state, Some(upstream))?);
     let settings = lab::Settings {
         directory: options.run.join("labs"),
         rootfs: registry::lab_rootfs(&store)?,
         disk: options.lab_disk << 20,
-        limits: Limits { memory: options.lab_memory << 20, pids: options.lab_pids, cpu_percent: options.lab_cpu },
+        limits: options.limits(),
         idle: Duration::from_secs(60 * options.idle),
     };
     let (classroom, arrivals) = Classroom::new(settings, options.labs);

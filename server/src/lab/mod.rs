@@ -25,7 +25,7 @@ mod session;
 mod state;
 mod terminal;
 mod trace;
-mod uid_range;
+pub mod uid_range;
 pub mod uncover;
 mod views;
 mod zygote;

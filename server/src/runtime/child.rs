@@ -1,22 +1,24 @@
 //! The child: already in its new namespaces, it sets the container up from the inside and becomes the command.
 
-use std::convert::Infallible;
 use std::ffi::OsString;
-use std::io::{self, ErrorKind};
 use std::os::unix::process::CommandExt;
-use std::path::Path;
 use std::process::Command;
 
+use nix::sys::prctl;
+use nix::sys::signal::Signal;
 use nix::unistd::{chdir, getpid, sethostname};
 
 use super::config::Config;
 use super::error::RunError;
+use super::init;
 use super::options::{MountSet, RootMethod, RunOptions};
+use super::program::Program;
 use super::user::User;
 use super::{devices, mounts, process, root};
 
-/// Sets the container up and becomes its command. Only comes back with an error.
-pub fn run(options: &RunOptions) -> Result<Infallible, RunError> {
+/// Sets the container up and becomes its command. Only comes back with an error, or as the init of a command that has
+/// ended with this exit status.
+pub fn run(options: &RunOptions) -> Result<u8, RunError> {
     // In a new PID namespace the child is process 1. Anywhere else it would change the machine's own mounts.
     if getpid().as_raw() != 1 {
         return Err(RunError::NotStartedByParent);
@@ -66,53 +68,44 @@ fn print_working_directory() -> Result<(), RunError> {
 
 // step: run-command
 /// Becomes the command: execve(2) puts another program into this process, which keeps its number, its namespaces and
-/// its root directory. So the command is process 1 of the container.
-fn run_command(options: &RunOptions, config: &Config) -> Result<Infallible, RunError> {
-    process::default_signals();
+/// its root directory. So the command is process 1 of the container, unless an init is.
+fn run_command(options: &RunOptions, config: &Config) -> Result<u8, RunError> {
+    let image = || options.pull.image.to_string();
     let mut words: Vec<OsString> = options.command.clone();
     if words.is_empty() {
         words = config.command().map(OsString::from).collect();
     }
-    let (program, arguments) =
-        words.split_first().ok_or_else(|| RunError::NoCommand { image: options.pull.image.to_string() })?;
+    let (program, arguments) = words.split_first().ok_or_else(|| RunError::NoCommand { image: image() })?;
     let mut command = Command::new(program);
     // An image has its own directories for programs; the machine's PATH and other variables mean nothing in it.
     command.args(arguments).env_clear().env("PATH", PATH).env("HOME", "/root");
     command.envs(std::env::var_os("TERM").map(|terminal| ("TERM", terminal)));
+    let directory = config.working_directory();
     // As root still: not everybody may enter each directory.
-    chdir(config.working_directory())
-        .map_err(|errno| RunError::ChangeDirectory { path: config.working_directory().to_owned(), errno })?;
+    chdir(directory).map_err(|errno| RunError::ImageDirectory { image: image(), path: directory.to_owned(), errno })?;
     if !config.user().is_empty() {
         let user = User::find(config.user())?;
         user.switch()?;
         command.env("HOME", user.home);
+        // Changing the user has cleared it (prctl(2)), and the parent may still die first.
+        let _ = prctl::set_pdeathsig(Signal::SIGKILL);
     }
-    // A name without `/` is looked for in PATH, and by now that means: below the new root.
-    let error = command.envs(config.environment()).exec();
-    Err(explain(error, &program.to_string_lossy(), options))
+    command.envs(config.environment());
+    // Rust ignores SIGPIPE, and the command would inherit that.
+    process::default_signals();
+    let failure = if options.init {
+        match init::run(command) {
+            Err(init::Failure::NotStarted(error)) => error,
+            Err(init::Failure::Init(error)) => return Err(error),
+            Ok(status) => return Ok(status),
+        }
+    } else {
+        // A name without `/` is looked for in PATH, and by now that means: below the new root.
+        command.exec()
+    };
+    let path = config.environment().filter(|(name, _)| *name == "PATH").last().map_or(PATH, |(_, path)| path);
+    Err(Program { name: &program.to_string_lossy(), path, image: &image() }.explain(&failure))
 }
 
 /// Where programs are looked for in a container.
 const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
-
-/// What exec(2) means by its errors, seen from inside the image.
-fn explain(error: io::Error, program: &str, options: &RunOptions) -> RunError {
-    let (program, image) = (program.to_owned(), options.pull.image.to_string());
-    if error.kind() != ErrorKind::NotFound {
-        return RunError::Exec { program, image, source: error };
-    }
-    // ENOENT speaks of the program, or of what its `#!` line or its ELF header names.
-    if program.contains('/') && Path::new(&program).exists() {
-        return RunError::NoInterpreter { program, image };
-    }
-    RunError::NoSuchProgram { program, image, hint: hint() }
-}
-
-/// What could be run instead.
-fn hint() -> String {
-    let shells = ["/bin/bash", "/bin/sh", "/usr/bin/sh", "/bin/ash", "/busybox/sh"];
-    match shells.into_iter().find(|shell| Path::new(shell).exists()) {
-        Some(shell) => format!("this image has {shell}"),
-        None => "this image has no shell".to_owned(),
-    }
-}

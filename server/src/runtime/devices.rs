@@ -55,6 +55,7 @@ fn bind(device: &Path, dev: &impl AsFd, name: &str) -> Result<(), RunError> {
     let file = openat(dev, name, OFlag::O_CREAT | OFlag::O_EXCL | OFlag::O_CLOEXEC, Mode::from_bits_truncate(0o666))
         .map_err(failed)?;
     let target = format!("/proc/self/fd/{}", file.as_raw_fd());
+    // Named by its descriptor: a path could be led out of the image by a symbolic link.
     mount(Some(device), target.as_str(), None::<&str>, MsFlags::MS_BIND, None::<&str>).map_err(failed)
 }
 

@@ -12,40 +12,53 @@
 //!    what is in them. [`layer`] reads them as streams (by [`zstd`] where they are in that format), [`pax`] and [`sparse`]
 //!    know what archives say beyond the plain, [`rootfs`] makes sure that nothing leaves the directory, [`attributes`]
 //!    sets owners, modes and times, and [`extended_attributes`] the rest.
-//! 4. [`parent`]: starts a child, which is this same program again, in new namespaces, and waits for it.
+//! 4. [`parent`]: starts a child, which is this same program again, in new namespaces. [`attend`] waits for its end and
+//!    hands [`signals`] on until then; [`terminal`] takes the terminal back.
 //! 5. [`child`]: sets the container up from the inside, and becomes the command.
-//! 6. [`mounts`], [`devices`] and [`root`]: what the child does to its mounts, to /dev and to its root directory.
-//! 7. [`config`] and [`user`]: what the image says about its command, and as whom it runs.
+//! 6. [`mounts`], [`cgroups`], [`devices`] and [`root`]: what the child does to its mounts, to /dev and to its root
+//!    directory.
+//! 7. [`config`] and [`user`]: what the image says about its command, and as whom it runs; [`init`]: process 1, if the
+//!    command shall not be it.
 //!
-//! [`error`] has a variant for each call that can fail. [`process`] has the only `unsafe` code, [`certificates`]
-//! mends a machine that has none, [`credentials`] finds passwords, and [`nearest`] a mistyped name's neighbour; they
-//! teach nothing about containers.
+//! [`error`] has a variant for each call that can fail. What the kernel's one word means is found out by [`privilege`],
+//! [`mount_table`] and [`program`] (with [`elf`]); [`nearest`] finds a mistyped name's neighbour. [`process`] has the only
+//! `unsafe` code, [`certificates`] mends a machine that has none, and [`credentials`] finds passwords; they teach nothing
+//! about containers.
 
+mod attend;
 mod attributes;
 mod certificates;
+mod cgroups;
 mod child;
 mod config;
 mod credentials;
 mod devices;
+mod elf;
 mod error;
 mod extended_attributes;
 mod image;
+mod init;
 mod layer;
+mod mount_table;
 mod mounts;
 mod nearest;
 mod options;
 mod parent;
 mod pax;
 mod platform;
+mod privilege;
 mod process;
+mod program;
 mod progress;
 mod pull;
 mod put;
 mod registry;
 mod root;
 mod rootfs;
+mod signals;
 mod sparse;
 mod survey;
+mod terminal;
 mod unpack;
 mod user;
 mod zstd;

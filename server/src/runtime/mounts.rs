@@ -6,10 +6,11 @@ use std::path::Path;
 use nix::errno::Errno;
 use nix::mount::{MsFlags, mount};
 
-use super::devices;
 use super::error::RunError;
+use super::mount_table::why_not_mount;
 use super::options::Propagation;
 use super::rootfs::Rootfs;
+use super::{cgroups, devices};
 
 // step: propagation
 /// Sets how mounts travel between this namespace and the one it was copied from.
@@ -28,7 +29,7 @@ pub fn set_propagation(propagation: Propagation) -> Result<(), RunError> {
 }
 
 /// An argument of mount(2) that it does not look at.
-const NONE: Option<&str> = None;
+pub const NONE: Option<&str> = None;
 
 // step: mount-proc
 /// Mounts a proc file system on the image's /proc. It shows the processes of the PID namespace it is mounted in: the
@@ -45,46 +46,55 @@ pub fn mount_default(rootfs: &Path) -> Result<(), RunError> {
     devices::fill(rootfs)?;
     mount_terminals(rootfs)?;
     mount_in_image(rootfs, &SHM)?;
-    for file_system in [&SYS, &CGROUP, &MQUEUE] {
-        // These show more of the machine than its processes, so not each kernel and not each user namespace has them
-        // to give. Most programs do without.
-        if let Err(refused @ RunError::Mount { .. }) = mount_in_image(rootfs, file_system) {
-            eprintln!("Left out /{}: {refused}", file_system.place);
+    // These show more of the machine than its processes, so not each kernel and not each user namespace has them to
+    // give. Most programs do without.
+    unless_refused("/sys", mount_in_image(rootfs, &SYS))?;
+    unless_refused("/sys/fs/cgroup", cgroups::mount_cgroups(rootfs))?;
+    unless_refused("/dev/mqueue", mount_in_image(rootfs, &MQUEUE))
+}
+
+/// Goes on, with a word, without a file system that the kernel refuses.
+fn unless_refused(place: &str, result: Result<(), RunError>) -> Result<(), RunError> {
+    match result {
+        Err(refused @ RunError::Mount { .. }) => {
+            eprintln!("Left out {place}: {refused}");
+            Ok(())
         }
+        result => result,
     }
-    Ok(())
 }
 
 /// A file system to mount: where in the image, of which type, with which options of its own.
-struct FileSystem {
-    place: &'static str,
-    kind: &'static str,
-    flags: MsFlags,
-    options: Option<&'static str>,
+#[derive(Clone, Copy)]
+pub struct FileSystem<'a> {
+    /// Its mount point, from the image's root.
+    pub place: &'a str,
+    /// Its type, as in filesystems(5).
+    pub kind: &'static str,
+    /// What holds for each file in it.
+    pub flags: MsFlags,
+    /// What only its type understands.
+    pub options: Option<&'a str>,
 }
 
 /// No set-user-ID programs and no devices: what is no business of this file system shall not come in by it.
 const PLAIN: MsFlags = MsFlags::MS_NOSUID.union(MsFlags::MS_NODEV);
 /// No programs at all: nobody executes what only the kernel writes.
-const DATA: MsFlags = PLAIN.union(MsFlags::MS_NOEXEC);
+pub const DATA: MsFlags = PLAIN.union(MsFlags::MS_NOEXEC);
 
 /// `ps`, `mount` and `df` ask it for all they know.
-const PROC: FileSystem = FileSystem { place: "proc", kind: "proc", flags: DATA, options: None };
+const PROC: FileSystem<'static> = FileSystem { place: "proc", kind: "proc", flags: DATA, options: None };
 /// In memory, so that devices never get into the image. Devices must work here, so it is not NODEV.
-const DEV: FileSystem =
+const DEV: FileSystem<'static> =
     FileSystem { place: "dev", kind: "tmpfs", flags: MsFlags::MS_NOSUID, options: Some("mode=755,size=64k") };
 /// Shared memory of POSIX (shm_open(3)) is files in here, which everybody may make, and nobody remove another's.
-const SHM: FileSystem =
+const SHM: FileSystem<'static> =
     FileSystem { place: "dev/shm", kind: "tmpfs", flags: DATA, options: Some("mode=1777,size=64m") };
 /// The kernel's devices and settings are the machine's own, hence read-only.
-const SYS: FileSystem =
+const SYS: FileSystem<'static> =
     FileSystem { place: "sys", kind: "sysfs", flags: DATA.union(MsFlags::MS_RDONLY), options: None };
-/// The limits that processes run under. Read-only, or they could be lifted. (Where a machine's controllers are still in
-/// version 1 of cgroups, this tree is there too, without them.)
-const CGROUP: FileSystem =
-    FileSystem { place: "sys/fs/cgroup", kind: "cgroup2", flags: DATA.union(MsFlags::MS_RDONLY), options: None };
 /// Message queues of POSIX (mq_overview(7)): those of the new IPC namespace.
-const MQUEUE: FileSystem = FileSystem { place: "dev/mqueue", kind: "mqueue", flags: DATA, options: None };
+const MQUEUE: FileSystem<'static> = FileSystem { place: "dev/mqueue", kind: "mqueue", flags: DATA, options: None };
 
 /// Mounts /dev/pts. A new instance: the container's pseudoterminals count from 0, and the machine's are out of reach.
 fn mount_terminals(rootfs: &Path) -> Result<(), RunError> {
@@ -101,7 +111,7 @@ fn mount_terminals(rootfs: &Path) -> Result<(), RunError> {
 }
 
 /// Mounts a file system at its place in the image.
-fn mount_in_image(rootfs: &Path, file_system: &FileSystem) -> Result<(), RunError> {
+pub fn mount_in_image(rootfs: &Path, file_system: &FileSystem) -> Result<(), RunError> {
     let FileSystem { place, kind, flags, options } = *file_system;
     let path = rootfs.join(place);
     // An image could have a symbolic link there, and mount(2) would follow it out into the machine. So the directory
@@ -114,5 +124,6 @@ fn mount_in_image(rootfs: &Path, file_system: &FileSystem) -> Result<(), RunErro
         kind,
         path,
         errno,
+        why: why_not_mount(kind, errno),
     })
 }

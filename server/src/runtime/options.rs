@@ -26,8 +26,29 @@ pub struct PullOptions {
     pub image: Image,
 }
 
+/// What follows the flags in the long help of `newroot run`.
+const AFTER_HELP: &str = "\
+Exit status:
+  The command's own, or 128 + N where signal N ended it. Where it did not run:
+    125  newroot could not set the container up
+    126  the command is there, but cannot be executed
+    127  the command, or what has to run it, is not in the image
+
+Signals:
+  HUP, INT, QUIT, TERM, USR1 and USR2 are handed on to the container. Its
+  process 1 gets only those it has a handler for; for any other it is killed.
+  --init makes the command process 2, which they end as anywhere else.
+
+Examples:
+  newroot run alpine                          what the image itself would run
+  newroot run --mount proc alpine ps          ps reads /proc
+  newroot run --mount default debian bash     all that Docker mounts
+  echo hello | newroot run busybox cat        pipes stay pipes
+  newroot run --no-mount-ns busybox mount -t tmpfs leaked /mnt";
+
 /// What `newroot run` was asked for. Its child reads the very same flags again.
 #[derive(Clone, Debug, clap::Args)]
+#[command(after_long_help = AFTER_HELP)]
 pub struct RunOptions {
     /// Leave CLONE_NEWNS out, and watch the mounts leak
     #[arg(long, conflicts_with = "propagation")]
@@ -41,6 +62,9 @@ pub struct RunOptions {
     /// Whether mounts travel between this machine and the container
     #[arg(long, value_enum, default_value_t)]
     pub propagation: Propagation,
+    /// Make a small init process 1 of the container, and the command its child
+    #[arg(long)]
+    pub init: bool,
     /// The container's host name
     #[arg(long, value_name = "NAME")]
     pub hostname: Option<OsString>,

@@ -6,6 +6,7 @@ use nix::mount::{MntFlags, MsFlags, mount, umount2};
 use nix::unistd::{chdir, chroot};
 
 use super::error::RunError;
+use super::mount_table::why_not_pivot;
 
 // step: change-root
 /// Makes a directory the place where this process's paths start.
@@ -26,11 +27,17 @@ pub fn pivot_root(rootfs: &Path) -> Result<(), RunError> {
     let bind = MsFlags::MS_BIND | MsFlags::MS_REC;
     mount(Some(rootfs), rootfs, None::<&str>, bind, None::<&str>)
         .map_err(|errno| RunError::BindRoot { rootfs: at(), errno })?;
+    // The working directory alone still leads to both roots in what follows, whatever `/` is by then.
     chdir(rootfs).map_err(|errno| RunError::ChangeDirectory { path: at(), errno })?;
     // The old root is put where the new one is, on top of it (pivot_root(2), "pivot_root(".", ".")"): so the image needs
     // no directory to keep it in.
-    nix::unistd::pivot_root(".", ".").map_err(|errno| RunError::PivotRoot { rootfs: at(), errno })?;
+    nix::unistd::pivot_root(".", ".").map_err(|errno| RunError::PivotRoot {
+        rootfs: at(),
+        errno,
+        why: why_not_pivot(rootfs, errno),
+    })?;
     // `.` is now the old root. MNT_DETACH, because it is in use: by its own mounts, below it.
     umount2(".", MntFlags::MNT_DETACH).map_err(|errno| RunError::UnmountOldRoot { errno })?;
+    // And from a directory that is no longer mounted to one that is.
     chdir("/").map_err(|errno| RunError::ChangeDirectory { path: "/".into(), errno })
 }

@@ -23,8 +23,11 @@ impl User {
     pub fn find(wanted: &str) -> Result<User, RunError> {
         // An image without these files has no names; numbers work there.
         let read = |path| fs::read_to_string(path).unwrap_or_default();
-        look_up(wanted, &read("/etc/passwd"), &read("/etc/group"))
-            .ok_or_else(|| RunError::UnknownUser { user: wanted.to_owned() })
+        let (passwd, group) = (read("/etc/passwd"), read("/etc/group"));
+        look_up(wanted, &passwd, &group).ok_or_else(|| RunError::UnknownUser {
+            user: wanted.to_owned(),
+            known: format!("users: {}; groups: {}", names(&passwd), names(&group)),
+        })
     }
 
     // step: switch-user
@@ -39,6 +42,12 @@ impl User {
         // The user last: with the last user id of root go all capabilities (capabilities(7)).
         setresuid(uid, uid, uid).map_err(|errno| RunError::SetUser { uid: self.uid, errno })
     }
+}
+
+/// The first names in the text of one of these files, for somebody who looks for one.
+fn names(text: &str) -> String {
+    let names: Vec<&str> = text.lines().filter_map(|line| line.split(':').next()).take(8).collect();
+    if names.is_empty() { "none".to_owned() } else { names.join(", ") }
 }
 
 /// Finds the user in the text of both files. `None` for a name that is not in them.

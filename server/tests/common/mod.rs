@@ -8,6 +8,7 @@ pub mod bench;
 pub mod playground;
 pub mod proxy;
 pub mod scripted;
+pub mod terminal;
 
 use std::fs;
 use std::io::{BufRead, BufReader, Write};
@@ -353,6 +354,20 @@ pub fn newroot() -> Command {
 /// A command for the binary under test, run to its end.
 pub fn run_newroot(arguments: &[&str]) -> Output {
     newroot().args(arguments).output().unwrap()
+}
+
+/// The same command with every signal as by default, even where this test was started in the background by a script, which
+/// has its programs ignore Ctrl-C.
+pub fn with_default_signals(command: &Command) -> Command {
+    let mut default = Command::new("env");
+    default.arg("--default-signal").arg(command.get_program()).args(command.get_args());
+    for (name, value) in command.get_envs() {
+        match value {
+            Some(value) => default.env(name, value),
+            None => default.env_remove(name),
+        };
+    }
+    default
 }
 
 /// `newroot pull --registry URL --fs FS IMAGE`.

@@ -11,9 +11,10 @@ use toml::Table;
 
 /// What a module of the server may reach besides itself. `cli` stands above all of them; main.rs and lib.rs only name.
 const MODULES: &[(&str, &[&str])] = &[
-    ("cli", &["classroom", "http", "lab", "lessons", "registry", "runtime", "sys"]),
+    ("cli", &["classroom", "doctor", "http", "lab", "lessons", "registry", "runtime", "sys"]),
     ("http", &["classroom", "lab", "lessons", "registry", "runtime", "sys"]),
     ("classroom", &["lab", "lessons", "registry", "runtime", "sys"]),
+    ("doctor", &["lab", "runtime", "sys"]),
     ("lab", &["runtime", "sys"]),
     ("lessons", &[]),
     ("registry", &["runtime", "sys"]),

@@ -21,22 +21,34 @@ pub enum RunError {
         "--root pivot without a new mount namespace would take away this machine's own root; leave --no-mount-ns out"
     )]
     PivotWithoutNamespace,
-    #[error("cannot clone(2) into new namespaces: {errno}; making them takes root (CAP_SYS_ADMIN)")]
-    Clone { errno: Errno },
+    #[error("cannot clone(2) into new namespaces: {errno}; {why}")]
+    Clone { errno: Errno, why: String },
+    #[error("cannot hold signals back (sigprocmask(2)): {errno}")]
+    HoldSignals { errno: Errno },
+    #[error("cannot make a descriptor for signals (signalfd(2)): {errno}")]
+    SignalDescriptor { errno: Errno },
+    #[error("cannot read(2) a signal from its descriptor: {errno}")]
+    TakeSignal { errno: Errno },
     #[error("cannot waitpid(2) for the child: {errno}")]
     Wait { errno: Errno },
+    #[error("cannot waitpid(2) for what has ended in the container: {errno}")]
+    Bury { errno: Errno },
     #[error("`child` is what `newroot run` starts in new namespaces; use that")]
     NotStartedByParent,
     #[error("cannot tell the working directory (getcwd(2))")]
     WorkingDirectory(#[source] io::Error),
-    #[error("cannot sethostname(2): {errno}")]
+    #[error("cannot sethostname(2): {errno}; a name has at most 64 bytes")]
     Hostname { errno: Errno },
     #[error("cannot mount(2) with a propagation flag on /: {errno}; EINVAL: / is no mount, as after a chroot(2)")]
     Propagation { errno: Errno },
     #[error("cannot open(2) {path} in the image: {errno}; it must be a directory to mount on")]
     MountPoint { path: PathBuf, errno: Errno },
-    #[error("cannot mount(2) {kind} on {path}: {errno}")]
-    Mount { kind: &'static str, path: PathBuf, errno: Errno },
+    #[error("cannot mount(2) {kind} on {path}: {errno}; {why}")]
+    Mount { kind: &'static str, path: PathBuf, errno: Errno, why: &'static str },
+    #[error("cannot symlink(2) {controller} in /sys/fs/cgroup: {errno}")]
+    CgroupLink { controller: String, errno: Errno },
+    #[error("cannot make /sys/fs/cgroup read-only (mount(2) with MS_REMOUNT): {errno}")]
+    ReadOnlyCgroups { errno: Errno },
     #[error("cannot put the device {device} into the container: {errno}")]
     Device { device: PathBuf, errno: Errno },
     #[error("cannot symlink(2) {path}: {errno}")]
@@ -47,32 +59,50 @@ pub enum RunError {
     BindRoot { rootfs: PathBuf, errno: Errno },
     #[error("cannot chdir(2) to {path}: {errno}")]
     ChangeDirectory { path: PathBuf, errno: Errno },
-    #[error("cannot pivot_root(2) into {rootfs}: {errno}; EINVAL: the new root is no mount, or mounts are shared")]
-    PivotRoot { rootfs: PathBuf, errno: Errno },
+    #[error("cannot pivot_root(2) into {rootfs}: {errno}; {why}")]
+    PivotRoot { rootfs: PathBuf, errno: Errno, why: String },
     #[error("cannot umount2(2) the old root: {errno}")]
     UnmountOldRoot { errno: Errno },
     #[error("cannot read the image's configuration {path}")]
     ReadConfig { path: PathBuf, source: io::Error },
     #[error("the image's configuration {path} is not what an image has; remove it, and pull the image again")]
     BadConfig { path: PathBuf, source: serde_json::Error },
-    #[error("the image wants to run as `{user}`, and its /etc/passwd or /etc/group does not know that name")]
-    UnknownUser { user: String },
+    #[error("the image wants to run as `{user}`, and its /etc/passwd or /etc/group does not know that name; {known}")]
+    UnknownUser { user: String, known: String },
     #[error("cannot setgroups(2): {errno}; a user namespace without a range of ids does not allow it")]
     SetGroups { errno: Errno },
     #[error("cannot setresgid(2) to {gid}: {errno}; EINVAL: this user namespace has no such id")]
     SetGroup { gid: u32, errno: Errno },
     #[error("cannot setresuid(2) to {uid}: {errno}; EINVAL: this user namespace has no such id")]
     SetUser { uid: u32, errno: Errno },
+    #[error(
+        "cannot chdir(2) to {path}, where {image} wants its command to start: {errno}; make that directory in its rootfs"
+    )]
+    ImageDirectory { image: String, path: PathBuf, errno: Errno },
     #[error("{image} names no program to run; name one after the image")]
     NoCommand { image: String },
     #[error("exec {program} in {image}: no such file; {hint}")]
     NoSuchProgram { program: String, image: String, hint: String },
+    #[error("exec {program} in {image}: the file is there, but not {interpreter}, which it has to be run by; {hint}")]
+    NoInterpreter { program: String, image: String, interpreter: String, hint: String },
     #[error(
-        "exec {program} in {image}: the file is there, but the interpreter or loader it names is not in this image"
+        "exec {program} in {image}: it is built for {machine}, and this machine is {here}; pull an image for this one",
+        here = std::env::consts::ARCH
     )]
-    NoInterpreter { program: String, image: String },
-    #[error("exec {program} in {image}")]
-    Exec { program: String, image: String, source: io::Error },
+    ForeignArchitecture { program: String, image: String, machine: String },
+    #[error(
+        "exec {program} in {image}: ENOEXEC: it is neither machine code nor a script that names its interpreter; begin it \
+         with a line like #!/bin/sh, or run /bin/sh {program}"
+    )]
+    NoFormat { program: String, image: String },
+    #[error("exec {program} in {image}: EACCES: it is a directory")]
+    IsDirectory { program: String, image: String },
+    #[error(
+        "exec {program} in {image}: EACCES: it may not be executed by anybody (mode {mode:03o}); chmod +x allows it"
+    )]
+    NotExecutable { program: String, image: String, mode: u32 },
+    #[error("exec {program} in {image}: {errno}")]
+    Exec { program: String, image: String, errno: Errno },
 }
 
 impl RunError {
@@ -81,7 +111,11 @@ impl RunError {
     pub fn exit_status(&self) -> u8 {
         match self {
             RunError::NoSuchProgram { .. } | RunError::NoInterpreter { .. } => 127,
-            RunError::Exec { .. } => 126,
+            RunError::ForeignArchitecture { .. }
+            | RunError::NoFormat { .. }
+            | RunError::IsDirectory { .. }
+            | RunError::NotExecutable { .. }
+            | RunError::Exec { .. } => 126,
             _ => 125,
         }
     }
