@@ -11,6 +11,8 @@ use newroot::runtime::{self, PullOptions, RunError, RunOptions};
 
 /// The verbs that have more to say than the call of one function.
 mod cli {
+    pub mod images;
+    pub mod mirror;
     pub mod pull;
     pub mod serve;
 }
@@ -29,6 +31,9 @@ enum Verb {
     Pull(PullOptions),
     /// Run a program in a new container made from a pulled image.
     Run(RunOptions),
+    /// Import images from files, list those that need no registry, remove them.
+    #[command(subcommand)]
+    Images(cli::images::Verb),
     /// Start the playground and serve its page.
     Serve(cli::serve::Options),
     /// What `run` starts in the new namespaces.
@@ -47,6 +52,7 @@ fn main() -> ExitCode {
         Verb::Pull(options) => cli::pull::run(&options),
         Verb::Run(options) => Ok(exit_with(runtime::run(&options, arguments_after_verb()))),
         Verb::Child(options) => Ok(exit_with(runtime::run_child(&options).map(|never| match never {}))),
+        Verb::Images(verb) => cli::images::run(verb),
         Verb::Serve(options) => cli::serve::run(options),
         Verb::Lab => with_log(lab::process::main),
         Verb::Init => with_log(lab::init::main),

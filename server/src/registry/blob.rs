@@ -40,8 +40,8 @@ pub struct Arriving {
 pub struct Progress {
     /// How many bytes the upstream says it has.
     pub size: Option<u64>,
-    /// How many bytes may be read. The last piece is among them only when the digest of all has been verified: so nobody
-    /// ever gets the whole of something wrong.
+    /// How many bytes may be read. The last one is among them only when the digest of all has been verified: so nobody ever
+    /// gets the whole of something wrong.
     pub readable: u64,
     /// How it has ended.
     pub outcome: Option<Result<(), Arc<StoreError>>>,

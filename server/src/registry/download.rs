@@ -126,7 +126,7 @@ struct Download<'a> {
 }
 
 impl Download<'_> {
-    /// Asks for the bytes that are missing, and lets readers have each piece when the next one is there.
+    /// Asks for the bytes that are missing, and lets readers have them as they come.
     async fn fetch_rest(
         &mut self,
         upstream: &Upstream,
@@ -156,23 +156,22 @@ impl Download<'_> {
             let bytes = bytes.map_err(|error| upstream.explain_read(&error))?;
             let skipped = known.min(bytes.len() as u64);
             known -= skipped;
-            self.take(&bytes[skipped as usize..], size.unwrap_or(BLOB_LIMIT), upstream)?;
+            self.take(&bytes[skipped as usize..], size, upstream)?;
         }
         Ok(())
     }
 
-    fn take(&mut self, bytes: &[u8], limit: u64, upstream: &Upstream) -> Result<(), StoreError> {
-        if bytes.is_empty() {
-            return Ok(());
-        }
-        let readable = self.arrived;
+    fn take(&mut self, bytes: &[u8], size: Option<u64>, upstream: &Upstream) -> Result<(), StoreError> {
         self.arrived += bytes.len() as u64;
-        if self.arrived > limit {
+        if self.arrived > size.unwrap_or(BLOB_LIMIT) {
             return Err(upstream.corrupted("more bytes than the blob has"));
         }
         self.write(bytes)?;
         self.sha256.update(bytes);
-        self.progress.send_modify(|progress| progress.readable = readable);
+        // One byte is held back, for it may be the last one. And where all have come, what they are is known at once.
+        if size != Some(self.arrived) {
+            self.progress.send_modify(|progress| progress.readable = self.arrived.saturating_sub(1));
+        }
         Ok(())
     }
 

@@ -73,8 +73,7 @@ impl StoreError {
             StoreError::Unreachable { .. }
             | StoreError::Offline { .. }
             | StoreError::Cut { .. }
-            | StoreError::Trouble { .. }
-            | StoreError::Upstream { .. } => "UNAVAILABLE",
+            | StoreError::Trouble { .. } => "UNAVAILABLE",
             _ => "UNKNOWN",
         }
     }

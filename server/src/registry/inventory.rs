@@ -141,7 +141,7 @@ impl Content {
     }
 
     /// Whether all of an image is here; of an index, one of its images.
-    fn is_whole(&self, image: &Digest) -> bool {
+    pub fn is_whole(&self, image: &Digest) -> bool {
         let Some(references) = self.references(image) else { return false };
         let has = |digest: &str| digest.parse().is_ok_and(|digest| self.has(&digest));
         match references.manifests.as_slice() {

@@ -42,6 +42,9 @@ const TAG_AGE: Duration = Duration::from_secs(300);
 /// How long an upstream may take to say what a tag is now, where we know what it was.
 const SLOW: Duration = Duration::from_secs(10);
 
+/// How long somebody waits who only wants to know whether there is an upstream.
+const SOON: Duration = Duration::from_secs(2);
+
 /// How large the cache may become where nothing else is said, in bytes.
 const CACHE_LIMIT: u64 = 20 << 30;
 
@@ -147,6 +150,20 @@ impl Store {
             Err(_) => {}
         }
         Ok(tags)
+    }
+
+    /// Whether `latest` of a repository can be pulled: it is here, or its registry has just said so, or says so soon.
+    pub async fn can_pull(&self, name: &RepositoryName) -> bool {
+        let Ok(latest) = "latest".parse::<Tag>() else { return false };
+        let here = [&*self.imported, self.cache.content()].into_iter().any(|content| {
+            content.tag(name, &latest, Duration::MAX).is_some_and(|digest| content.is_whole(&digest))
+        });
+        if here || self.cache.content().tag(name, &latest, TAG_AGE).is_some() {
+            return true;
+        }
+        let Ok(Some(upstream)) = self.upstream_of(name) else { return false };
+        let fetched = self.fetch_manifest(upstream, name, &ManifestReference::Tag(latest));
+        matches!(tokio::time::timeout(SOON, fetched).await, Ok(Ok(_)))
     }
 
     /// What of a manifest is known without asking anybody; of tags, what is not older than `age`.

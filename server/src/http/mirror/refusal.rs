@@ -67,10 +67,10 @@ fn status_of(error: &StoreError) -> StatusCode {
         StoreError::Unauthorized { .. } | StoreError::NotMirrored { .. } => StatusCode::FORBIDDEN,
         StoreError::TooManyRequests { .. } => StatusCode::TOO_MANY_REQUESTS,
         StoreError::DiskFull { .. } => StatusCode::INSUFFICIENT_STORAGE,
+        // What a moment may mend is worth another try.
+        StoreError::Cut { .. } | StoreError::Trouble { .. } => StatusCode::SERVICE_UNAVAILABLE,
         StoreError::Unreachable { .. }
         | StoreError::Offline { .. }
-        | StoreError::Cut { .. }
-        | StoreError::Trouble { .. }
         | StoreError::Upstream { .. }
         | StoreError::Corrupted { .. } => StatusCode::BAD_GATEWAY,
         _ => StatusCode::INTERNAL_SERVER_ERROR,
