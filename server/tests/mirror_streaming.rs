@@ -6,11 +6,10 @@ mod common;
 
 use std::fs;
 use std::io::Read;
-use std::process::Stdio;
 
 use common::mirror::{Gate, Mirror, noise};
 use common::proxy::{Proxy, Trouble};
-use common::{Layer, Registry, busybox, names_in, newroot, text_of};
+use common::{Layer, Registry, names_in};
 use newroot::registry::Digest;
 use tar::EntryType;
 
@@ -92,33 +91,4 @@ fn an_upstream_in_trouble_is_given_up_with_an_error() {
     let message = mirror.refuses(&format!("GET {path}"), 503, "UNAVAILABLE");
     assert!(message.contains("is in trouble: status 503"), "{message}");
     assert_eq!(names_in(&state.path().join("cache/unfinished")), [""; 0]);
-}
-
-#[test]
-fn sixty_clients_pull_at_once_and_the_upstream_sees_each_blob_once() {
-    let registry = Registry::start();
-    let large = Layer::new().entry(EntryType::Regular, "large", 0o644, "", &noise(2 << 20)).gzip();
-    let digests = registry.push("library/alpine", &[busybox().gzip(), large]);
-    let state = tempfile::tempdir().unwrap();
-    let mirror = Mirror::start(state.path(), Some(&registry.url()));
-    let fs_directories: Vec<_> = (0..60).map(|_| tempfile::tempdir().unwrap()).collect();
-    let pulls: Vec<_> = fs_directories
-        .iter()
-        .map(|fs_directory| {
-            let mut pull = newroot();
-            pull.args(["pull", "--registry", &mirror.url(), "alpine", "--fs"]).arg(fs_directory.path());
-            pull.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap()
-        })
-        .collect();
-    for (pull, fs_directory) in pulls.into_iter().zip(&fs_directories) {
-        let output = pull.wait_with_output().unwrap();
-        assert!(output.status.success(), "{}", text_of(&output));
-        assert_eq!(fs::metadata(fs_directory.path().join("alpine/rootfs/large")).unwrap().len(), 2 << 20);
-    }
-    let paths: Vec<_> =
-        digests.iter().map(|digest| format!("GET /v2/library/alpine/blobs/{}", digest.as_str())).collect();
-    let requests = registry.requests(&paths);
-    for path in paths.iter().chain(&["GET /v2/library/alpine/manifests/latest".to_owned()]) {
-        assert_eq!(requests.iter().filter(|line| line.contains(path)).count(), 1, "{path}");
-    }
 }
