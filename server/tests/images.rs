@@ -89,7 +89,12 @@ fn layouts_and_archives_of_other_tools_are_imported() {
     let state = tempfile::tempdir().unwrap();
     let output = import(state.path(), &work.path().join("docker.tar"), None);
     assert!(text_of(&output).starts_with("Imported registry.example/team/app:3 "), "{}", text_of(&output));
-    refuses(tempfile::tempdir().unwrap().path(), &work.path().join("layout.tar"), None, "does not say what the image is called");
+    refuses(
+        tempfile::tempdir().unwrap().path(),
+        &work.path().join("layout.tar"),
+        None,
+        "does not say what the image is called",
+    );
 }
 
 #[test]
@@ -187,7 +192,12 @@ fn images_of_several_platforms_are_kept_whole_and_incomplete_ones_as_far_as_they
     assert!(!blobs(half.path()).is_empty() && blobs(half.path()).len() < all.len());
     let layer = Digest::of(&image("arm"));
     fs::remove_file(layout.path().join("blobs/sha256").join(layer.hex())).unwrap();
-    refuses(tempfile::tempdir().unwrap().path(), layout.path(), Some("multi"), "is missing: this is not all of the image");
+    refuses(
+        tempfile::tempdir().unwrap().path(),
+        layout.path(),
+        Some("multi"),
+        "is missing: this is not all of the image",
+    );
 }
 
 #[test]
@@ -226,7 +236,8 @@ fn damaged_and_hostile_files_are_refused_and_leave_nothing() {
         fs::write(layout.path().join("index.json"), text).unwrap();
         layout
     };
-    let descriptor = |digest: &str| json!({ "schemaVersion": 2, "manifests": [{ "digest": digest, "size": 1 }] }).to_string();
+    let descriptor =
+        |digest: &str| json!({ "schemaVersion": 2, "manifests": [{ "digest": digest, "size": 1 }] }).to_string();
     for text in ["", "[]", "{\"schemaVersion\":2,\"manifests\":7}", &descriptor("sha256:../../../etc/passwd")] {
         refuses(state.path(), index(text).path(), Some("x"), "is not as the image specification has it");
     }

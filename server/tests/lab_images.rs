@@ -27,7 +27,14 @@ async fn without_a_registry_pull_says_so_and_what_there_is_and_the_lesson_takes_
     let playground = Playground::start(None);
     let archive = tempfile::tempdir().unwrap();
     make_image(archive.path(), &[busybox().gzip()]);
-    let import = || newroot().args(["images", "import", "--state"]).arg(playground.state()).arg(archive.path()).arg("tools:1").output();
+    let import = || {
+        newroot()
+            .args(["images", "import", "--state"])
+            .arg(playground.state())
+            .arg(archive.path())
+            .arg("tools:1")
+            .output()
+    };
     assert!(import().unwrap().status.success());
     let said = said_in_a_lab(&playground, "newroot pull alpine").await;
     let sentence = "cannot get library/alpine:latest: the mirror cannot reach 127.0.0.1:9: Connection refused (os error 111); \
@@ -60,7 +67,12 @@ async fn an_image_is_there_for_labs_as_soon_as_it_is_imported() {
     make_image(archive.path(), &[busybox().file("etc/imported", "yes\n").gzip()]);
     let mut page = playground.open(&playground.new_cookie()).await;
     assert!(page.output_of(HOST, "newroot pull alpine").await.contains("cannot reach"));
-    let import = newroot().args(["images", "import", "--state"]).arg(playground.state()).arg(archive.path()).arg("alpine").output();
+    let import = newroot()
+        .args(["images", "import", "--state"])
+        .arg(playground.state())
+        .arg(archive.path())
+        .arg("alpine")
+        .output();
     assert!(import.unwrap().status.success());
     assert!(page.output_of(HOST, "newroot pull alpine").await.contains("Pulling done"));
     assert!(page.output_of(HOST, "cat /fs/alpine/rootfs/etc/imported").await.contains("yes"));
@@ -102,7 +114,7 @@ async fn a_private_upstream_is_asked_with_the_servers_password() {
 #[tokio::test]
 async fn sixty_labs_pull_at_once_and_the_upstream_sees_each_blob_once() {
     let registry = Registry::start();
-    let large = Layer::new().entry(EntryType::Regular, "large", 0o644, "", &noise(2 << 20)).gzip();
+    let large = Layer::new().entry(EntryType::Regular, "large", 0o644, "", &noise(1 << 18)).gzip();
     let digests = registry.push("library/alpine", &[busybox().gzip(), large]);
     let playground = Playground::start(Some(&registry.url()));
     let mut pages = Vec::new();
@@ -123,7 +135,9 @@ async fn sixty_labs_pull_at_once_and_the_upstream_sees_each_blob_once() {
 
 #[test]
 fn serve_refuses_a_mirror_that_is_none() {
-    for (value, why) in [("team", "is not the host of an image's name"), ("ghcr.io=ftp://x", "is not a registry's address")] {
+    for (value, why) in
+        [("team", "is not the host of an image's name"), ("ghcr.io=ftp://x", "is not a registry's address")]
+    {
         let output = newroot().args(["serve", "--mirror", value]).output().unwrap();
         assert!(!output.status.success() && text_of(&output).contains(why), "{}", text_of(&output));
     }

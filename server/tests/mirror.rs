@@ -9,7 +9,7 @@ use std::os::unix::fs::MetadataExt;
 use std::process::Command;
 use std::time::{Duration, SystemTime};
 
-use common::mirror::Mirror;
+use common::mirror::{Mirror, Parrot};
 use common::{Layer, Registry, busybox, names_in, newroot, pull, text_of};
 use newroot::registry::{Digest, Store, lab_rootfs};
 use tempfile::TempDir;
@@ -94,11 +94,7 @@ fn a_corrupted_blob_is_not_kept_and_not_served() {
     fs::write(&blob, bytes).unwrap();
     let state = tempfile::tempdir().unwrap();
     let mirror = Mirror::start(state.path(), Some(&registry.url()));
-    mirror.refuses(
-        &format!("GET /v2/library/alpine/blobs/{}", digests[0].as_str()),
-        502,
-        "DIGEST_INVALID",
-    );
+    mirror.refuses(&format!("GET /v2/library/alpine/blobs/{}", digests[0].as_str()), 502, "DIGEST_INVALID");
     assert_eq!(cached(&state), [""; 0]);
     let fs_directory = tempfile::tempdir().unwrap();
     let output = pull(&mirror.url(), fs_directory.path(), "alpine");
@@ -238,7 +234,10 @@ fn ranges_and_conditions_are_as_in_http() {
     }
     let range = |range: &str, more: &str| mirror.ask(&format!("GET {blob_path} HTTP/1.1\r\nRange: {range}\r\n{more}"));
     let (head, body) = range(&format!("bytes={}-", blob.len()), "");
-    assert!(head.starts_with("http/1.1 416") && head.contains(&format!("content-range: bytes */{}", blob.len())), "{head}");
+    assert!(
+        head.starts_with("http/1.1 416") && head.contains(&format!("content-range: bytes */{}", blob.len())),
+        "{head}"
+    );
     assert!(String::from_utf8(body).unwrap().contains("SIZE_INVALID"));
     for several in ["bytes=0-1,5-6", "lines=0-1", "bytes=9-8"] {
         let (head, body) = range(several, "");
@@ -307,7 +306,8 @@ fn names_with_a_host_reach_the_registries_that_are_mirrored_and_no_other() {
             .output()
             .unwrap()
     };
-    for (image, directory, file) in [("alpine", "alpine", "hub"), ("ghcr.io/team/app:1", "ghcr.io/team/app:1", "other")] {
+    for (image, directory, file) in [("alpine", "alpine", "hub"), ("ghcr.io/team/app:1", "ghcr.io/team/app:1", "other")]
+    {
         let output = pull(image);
         assert!(output.status.success(), "{}", text_of(&output));
         assert_eq!(names_in(&fs_directory.path().join(directory).join("rootfs")), [file]);
@@ -319,4 +319,45 @@ fn names_with_a_host_reach_the_registries_that_are_mirrored_and_no_other() {
     let output = pull(&format!("{}/team/app:1", other.address()));
     assert!(output.status.success(), "{}", text_of(&output));
     mirror.refuses("GET /v2/127.0.0.1:22/x/manifests/latest", 403, "UNSUPPORTED");
+}
+
+#[test]
+fn what_an_upstream_refuses_is_told_in_its_terms_and_what_is_cached_is_still_served() {
+    let registry = Registry::start();
+    registry.push("library/alpine", &[Layer::new().file("x", "").gzip()]);
+    let state = tempfile::tempdir().unwrap();
+    let (_, manifest) = Mirror::start(state.path(), Some(&registry.url())).get("/v2/library/alpine/manifests/latest");
+    let tag = fs::File::open(state.path().join("cache/tags/library/alpine/:latest")).unwrap();
+    tag.set_modified(SystemTime::now() - Duration::from_secs(86400)).unwrap();
+
+    let json = |status: &str, body: &str| {
+        format!("HTTP/1.1 {status}\r\nConnection: close\r\nContent-Length: {}\r\n\r\n{body}", body.len())
+    };
+    let error = |code: &str| format!(r#"{{"errors":[{{"code":"{code}","message":"of the upstream"}}]}}"#);
+    let digest = Digest::of(b"anything");
+    for (answer, status, code, serves_stale) in [
+        (json("429 Too Many Requests", ""), 429, "TOOMANYREQUESTS", true),
+        (json("429 Too Many Requests", &error("TOOMANYREQUESTS")), 429, "TOOMANYREQUESTS", true),
+        (json("403 Forbidden", &error("DENIED")), 403, "DENIED", false),
+        (json("401 Unauthorized", &error("UNAUTHORIZED")), 403, "DENIED", false),
+        (json("500 Oh", ""), 503, "UNAVAILABLE", true),
+        (json("418 Teapot", &error("TEAPOT")), 502, "UNKNOWN", true),
+        (json("200 OK", "this is no manifest"), 502, "DIGEST_INVALID", true),
+        ("nonsense\r\n\r\n".to_owned(), 503, "UNAVAILABLE", true),
+        (String::new(), 503, "UNAVAILABLE", true),
+    ] {
+        let upstream = Parrot::start(answer.clone());
+        let mirror = Mirror::start(state.path(), Some(&upstream.url()));
+        mirror.refuses("GET /v2/library/other/manifests/latest", status, code);
+        mirror.refuses(&format!("GET /v2/library/other/blobs/{}", digest.as_str()), status, code);
+        if serves_stale {
+            assert_eq!(mirror.get("/v2/library/alpine/manifests/latest").1, manifest, "{answer}");
+        } else {
+            mirror.refuses("GET /v2/library/alpine/manifests/latest", status, code);
+        }
+    }
+    let upstream = Parrot::start(json("404 Not Found", &error("MANIFEST_UNKNOWN")));
+    let mirror = Mirror::start(state.path(), Some(&upstream.url()));
+    mirror.refuses("GET /v2/library/alpine/manifests/latest", 404, "MANIFEST_UNKNOWN");
+    mirror.refuses(&format!("GET /v2/library/other/blobs/{}", digest.as_str()), 404, "BLOB_UNKNOWN");
 }

@@ -48,6 +48,10 @@ pub struct State {
 
 /// Does it.
 pub fn run(verb: Verb) -> Result<ExitCode> {
+    anyhow::ensure!(
+        nix::unistd::geteuid().is_root(),
+        "images needs root, as the server does whose images they are; start it with sudo"
+    );
     match verb {
         Verb::Import { state, path, name } => {
             for image in registry::import(&state.state, &path, name.as_deref())? {

@@ -102,7 +102,8 @@ impl Content {
         let path = self.path(digest);
         let verified = self.verification(digest);
         let mut verified = verified.lock().unwrap_or_else(PoisonError::into_inner);
-        let file = blob.persist(&path).map_err(|error| StoreError::Write { path: path.clone(), source: error.error })?;
+        let file =
+            blob.persist(&path).map_err(|error| StoreError::Write { path: path.clone(), source: error.error })?;
         *verified = Some(fingerprint(&file.metadata().map_err(|source| StoreError::Read { path, source })?));
         Ok(())
     }
@@ -151,7 +152,9 @@ impl Content {
                     Some(tag) => {
                         let name = directory.to_str().and_then(|name| name.parse::<RepositoryName>().ok());
                         let digest = fs::read_to_string(entry.path()).ok().and_then(|text| text.parse().ok());
-                        found.extend(name.zip(tag.parse().ok()).zip(digest).map(|((name, tag), digest)| (name, tag, digest)));
+                        found.extend(
+                            name.zip(tag.parse().ok()).zip(digest).map(|((name, tag), digest)| (name, tag, digest)),
+                        );
                     }
                 }
             }

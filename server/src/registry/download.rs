@@ -89,7 +89,9 @@ impl Downloads {
             match download.fetch_rest(upstream, name, digest).await {
                 Ok(()) => break,
                 // A registry that was there a moment ago may be back in the next.
-                Err(error) if error.may_pass() || download.arrived > 0 && matches!(error, StoreError::Unreachable { .. }) => {
+                Err(error)
+                    if error.may_pass() || download.arrived > 0 && matches!(error, StoreError::Unreachable { .. }) =>
+                {
                     if download.arrived > before {
                         pauses = PAUSES.iter();
                     }

@@ -5,9 +5,9 @@ use std::borrow::Cow;
 
 use rust_embed::RustEmbed;
 
-use super::name::{Digest, ManifestReference, RepositoryName};
 pub use super::manifest::Descriptor;
 use super::manifest::{Manifest, References};
+use super::name::{Digest, ManifestReference, RepositoryName};
 
 #[derive(RustEmbed)]
 #[folder = "../target/dist/images/"]

@@ -41,7 +41,9 @@ pub enum StoreError {
     Client(#[source] PullError),
     #[error("cannot find out the password for {registry}")]
     Credentials { registry: String, source: CredentialsError },
-    #[error("{registry} would be spoken to without encryption over the network; use https, or accept it by --upstream-insecure")]
+    #[error(
+        "{registry} would be spoken to without encryption over the network; use https, or accept it by --upstream-insecure"
+    )]
     Unencrypted { registry: String },
     #[error("fetching was interrupted; ask again")]
     Interrupted,
@@ -88,7 +90,12 @@ impl StoreError {
         use StoreError::{Corrupted, Cut, TooManyRequests, Trouble, Unreachable, Upstream};
         matches!(
             self,
-            Unreachable { .. } | Cut { .. } | Trouble { .. } | TooManyRequests { .. } | Upstream { .. } | Corrupted { .. }
+            Unreachable { .. }
+                | Cut { .. }
+                | Trouble { .. }
+                | TooManyRequests { .. }
+                | Upstream { .. }
+                | Corrupted { .. }
         )
     }
 }

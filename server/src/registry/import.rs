@@ -64,7 +64,11 @@ fn import_into(content: &Content, path: &Path, name: Option<&str>) -> Result<Vec
 }
 
 /// The names that images get: the wanted one, or else their own.
-fn names(path: &Path, found: &[Found], wanted: Option<&str>) -> Result<Vec<(RepositoryName, Tag, Digest)>, ImportError> {
+fn names(
+    path: &Path,
+    found: &[Found],
+    wanted: Option<&str>,
+) -> Result<Vec<(RepositoryName, Tag, Digest)>, ImportError> {
     let mut named = Vec::new();
     for image in found {
         let names = match (wanted, found.len()) {

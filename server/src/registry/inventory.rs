@@ -50,16 +50,24 @@ pub fn list(state: &Path) -> Vec<Inventoried> {
         let blobs = References::of(&manifest.bytes)?;
         let blobs: u64 = blobs.blobs().map(|blob| blob.size).sum();
         let size = manifest.bytes.len() as u64 + blobs;
-        Some(Inventoried { name: full(&name, &latest), digest: manifest.digest, size, place: Place::Embedded, used: None })
+        Some(Inventoried {
+            name: full(&name, &latest),
+            digest: manifest.digest,
+            size,
+            place: Place::Embedded,
+            used: None,
+        })
     });
     let mut images: Vec<_> = embedded.collect();
-    for (place, directory) in
-        [(Place::Imported, imported_directory(state)), (Place::Cached, cache_directory(state))]
-    {
+    for (place, directory) in [(Place::Imported, imported_directory(state)), (Place::Cached, cache_directory(state))] {
         let content = Content::at(directory);
         images.extend(content.all_tags().into_iter().filter_map(|(name, tag, digest)| {
             let used = fs::metadata(content.path(&digest)).ok()?.accessed().ok();
-            let size = content.reach(&digest).iter().filter_map(|blob| Some(fs::metadata(content.path(blob)).ok()?.len())).sum();
+            let size = content
+                .reach(&digest)
+                .iter()
+                .filter_map(|blob| Some(fs::metadata(content.path(blob)).ok()?.len()))
+                .sum();
             Some(Inventoried { name: full(&name, &tag), digest, size, place, used })
         }));
     }

@@ -1,6 +1,7 @@
 //! The mirror's one door: a manifest, a blob or a list of tags, from wherever it is nearest.
 
 use std::collections::{BTreeSet, HashMap};
+use std::fs;
 use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -155,9 +156,9 @@ impl Store {
     /// Whether `latest` of a repository can be pulled: it is here, or its registry has just said so, or says so soon.
     pub async fn can_pull(&self, name: &RepositoryName) -> bool {
         let Ok(latest) = "latest".parse::<Tag>() else { return false };
-        let here = [&*self.imported, self.cache.content()].into_iter().any(|content| {
-            content.tag(name, &latest, Duration::MAX).is_some_and(|digest| content.is_whole(&digest))
-        });
+        let here = [&*self.imported, self.cache.content()]
+            .into_iter()
+            .any(|content| content.tag(name, &latest, Duration::MAX).is_some_and(|digest| content.is_whole(&digest)));
         if here || self.cache.content().tag(name, &latest, TAG_AGE).is_some() {
             return true;
         }
@@ -273,9 +274,12 @@ pub fn imported_directory(state: &Path) -> PathBuf {
 
 /// A manifest that is kept, if it is there, and is one.
 fn kept_manifest(content: &Content, digest: &Digest) -> Result<Option<Manifest>, StoreError> {
+    // There are layers too, of any size: who asks for one as a manifest must not fill the memory, or wait for its digest.
+    if fs::metadata(content.path(digest)).is_ok_and(|metadata| metadata.len() > MANIFEST_LIMIT) {
+        return Ok(None);
+    }
     let Some(file) = content.blob(digest)? else { return Ok(None) };
     let mut bytes = Vec::new();
-    // There are layers too, of any size: who asks for one as a manifest must not fill the memory.
     let read = (&file).take(MANIFEST_LIMIT).read_to_end(&mut bytes);
     read.map_err(|source| StoreError::Read { path: content.path(digest), source })?;
     Ok(Manifest::new(bytes).filter(|manifest| manifest.digest == *digest))

@@ -11,8 +11,8 @@ use oci_client::secrets::RegistryAuth;
 use oci_client::{Client, Reference, manifest};
 
 use super::error::StoreError;
-use super::name::{Digest, ManifestReference, RepositoryName, Tag};
 use super::manifest::MANIFEST_LIMIT;
+use super::name::{Digest, ManifestReference, RepositoryName, Tag};
 use crate::runtime::{self, Registry};
 
 /// An upstream registry.

@@ -54,7 +54,7 @@ fn pull_first(options: &RunOptions) -> Result<(), RunError> {
     match pull(&options.pull, |layer| eprintln!("layer {}/{} done", layer.number, layer.of)) {
         Ok(_) => Ok(()),
         // Then only what is here can be run.
-        Err(source @ PullError::Unreachable { .. }) => {
+        Err(source @ (PullError::Unreachable { .. } | PullError::Mirror { .. })) => {
             let others = match Image::all(fs).as_slice() {
                 [] => "no other image is there".to_owned(),
                 names => format!("there is {}", names.join(", ")),

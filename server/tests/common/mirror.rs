@@ -129,6 +129,36 @@ impl Gate {
     }
 }
 
+/// A registry that gives the same answer to whatever is asked.
+pub struct Parrot {
+    address: String,
+}
+
+impl Parrot {
+    /// Starts one. Its threads end with the test's process.
+    pub fn start(answer: impl Into<Vec<u8>>) -> Parrot {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap().to_string();
+        let answer = Arc::new(answer.into());
+        thread::spawn(move || {
+            for client in listener.incoming() {
+                let (mut client, answer) = (client.unwrap(), answer.clone());
+                thread::spawn(move || {
+                    let mut request = BufReader::new(client.try_clone().unwrap()).lines();
+                    while request.next().is_some_and(|line| line.is_ok_and(|line| !line.is_empty())) {}
+                    let _ = client.write_all(&answer);
+                });
+            }
+        });
+        Parrot { address }
+    }
+
+    /// `http://127.0.0.1:PORT`.
+    pub fn url(&self) -> String {
+        format!("http://{}", self.address)
+    }
+}
+
 /// Bytes that do not compress, other ones each time.
 pub fn noise(length: u64) -> Vec<u8> {
     let mut bytes = Vec::new();

@@ -335,7 +335,11 @@ impl Drop for Registry {
 /// password.
 pub fn newroot() -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_newroot"));
-    command.env_remove("NEWROOT_REGISTRY").env_remove("NEWROOT_MIRROR").env("DOCKER_CONFIG", "/nonexistent").stdin(Stdio::null());
+    command
+        .env_remove("NEWROOT_REGISTRY")
+        .env_remove("NEWROOT_MIRROR")
+        .env("DOCKER_CONFIG", "/nonexistent")
+        .stdin(Stdio::null());
     command
 }
 

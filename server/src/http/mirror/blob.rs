@@ -1,8 +1,8 @@
 //! A blob as an answer: the whole, or the range that was asked for (RFC 9110, section 14), as its bytes come.
 
 use axum::body::Body;
-use axum::http::header::{self, HeaderMap, HeaderValue};
 use axum::http::StatusCode;
+use axum::http::header::{self, HeaderMap, HeaderValue};
 use axum::response::Response;
 
 use super::refusal::Refusal;

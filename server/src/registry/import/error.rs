@@ -18,7 +18,9 @@ pub enum ImportError {
     Entries { path: PathBuf, limit: usize },
     #[error("{path} unpacks to more than {limit} bytes")]
     Bomb { path: PathBuf, limit: u64 },
-    #[error("{path} has no image: neither the index.json of an OCI image layout nor the manifest.json of `docker save`")]
+    #[error(
+        "{path} has no image: neither the index.json of an OCI image layout nor the manifest.json of `docker save`"
+    )]
     NoImage { path: PathBuf },
     #[error("{path} does not say what the image is called; name it: newroot images import {path} NAME")]
     NoName { path: PathBuf },

@@ -54,7 +54,12 @@ impl Source {
         if is_gzip {
             let unpacked = content.new_blob()?.into_file();
             let mut limited = MultiGzDecoder::new(BufReader::new(file)).take(BOMB);
-            let archive = |source| ImportError::Archive { path: path.to_owned(), source };
+            let archive = |source: io::Error| match source.kind() {
+                io::ErrorKind::InvalidInput | io::ErrorKind::InvalidData | io::ErrorKind::UnexpectedEof => {
+                    ImportError::Archive { path: path.to_owned(), source }
+                }
+                _ => ImportError::Copy { name: path.display().to_string(), source },
+            };
             if io::copy(&mut limited, &mut &unpacked).map_err(archive)? == BOMB {
                 return Err(ImportError::Bomb { path: path.to_owned(), limit: BOMB });
             }
