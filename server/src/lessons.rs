@@ -33,8 +33,8 @@ const ALPINE: Image =
 
 const BUSYBOX: Image = Image {
     name: "busybox",
-    why: "The image is `busybox`, since the registry that has `alpine` cannot be reached from here: Newroot carries this \
-          one along, so that a classroom needs no network.",
+    why: "The image is `busybox`, since `alpine` cannot be pulled here just now: Newroot carries this one along, so that a \
+          classroom needs no network.",
 };
 
 /// The lessons inside this binary, in the order of their numbers: each for the image they should use, and for the one that
@@ -117,7 +117,7 @@ mod tests {
         let (alpine, busybox) = (text(true), text(false));
         assert!(alpine.contains("newroot pull alpine") && !alpine.contains("newroot pull busybox"));
         assert!(busybox.contains("newroot pull busybox") && !busybox.contains("newroot pull alpine"));
-        assert!(busybox.contains("cannot be reached from here"));
+        assert!(busybox.contains("cannot be pulled here just now"));
         assert!(![alpine, busybox].iter().any(|text| text.contains("image}")));
     }
 }

@@ -42,7 +42,7 @@ async fn without_a_registry_pull_says_so_and_what_there_is_and_the_lesson_takes_
     assert!(said.replace("\r\n", "").contains(sentence), "{said}");
     let lessons = lessons(&playground);
     assert!(lessons.contains("newroot pull busybox") && !lessons.contains("newroot pull alpine"));
-    assert!(lessons.contains("cannot be reached from here"));
+    assert!(lessons.contains("cannot be pulled here just now"));
     // What the lesson says works.
     assert!(said_in_a_lab(&playground, "newroot pull busybox").await.contains("Pulling done"));
 }

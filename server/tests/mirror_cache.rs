@@ -62,6 +62,15 @@ fn what_was_asked_for_longest_ago_goes_first_even_after_a_restart() {
 }
 
 #[test]
+fn a_blob_larger_than_the_cache_is_served_all_the_same() {
+    let registry = Registry::start();
+    let state = tempfile::tempdir().unwrap();
+    let (a, a_path) = push(&registry, "a", 400_000);
+    let mirror = Mirror::start_limited(state.path(), &registry.url(), 1000);
+    gets(&mirror, &a_path, &a);
+}
+
+#[test]
 fn tags_of_what_was_evicted_go_too() {
     let registry = Registry::start();
     let state = tempfile::tempdir().unwrap();

@@ -7,7 +7,7 @@ mod common;
 use std::fs;
 use std::io::Read;
 
-use common::mirror::{Gate, Mirror, noise};
+use common::mirror::{Gate, Mirror, Parrot, noise};
 use common::proxy::{Proxy, Trouble};
 use common::{Layer, Registry, names_in};
 use newroot::registry::Digest;
@@ -91,4 +91,31 @@ fn an_upstream_in_trouble_is_given_up_with_an_error() {
     let message = mirror.refuses(&format!("GET {path}"), 503, "UNAVAILABLE");
     assert!(message.contains("is in trouble: status 503"), "{message}");
     assert_eq!(names_in(&state.path().join("cache/unfinished")), [""; 0]);
+}
+
+#[test]
+fn an_upstream_that_tells_no_size_or_an_absurd_one_is_no_danger() {
+    let digest = Digest::of(b"hello");
+    let path = |digest: &Digest| format!("/v2/library/x/blobs/{}", digest.as_str());
+    let chunked = "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\nConnection: close\r\n\r\n5\r\nhello\r\n";
+    let state = tempfile::tempdir().unwrap();
+    let whole = Parrot::start(format!("{chunked}0\r\n\r\n"));
+    let mirror = Mirror::start(state.path(), Some(&whole.url()));
+    let (head, body) = mirror.get(&path(&digest));
+    let body = String::from_utf8(body).unwrap();
+    assert!(head.starts_with("http/1.1 200") && (body == "hello" || body.ends_with("\r\n0\r\n\r\n")), "{head}{body}");
+    assert_eq!(mirror.get(&path(&digest)).1, b"hello", "now it is cached");
+    // Another digest, and an end that does not come: in no case does the answer look complete.
+    let cut = Parrot::start(chunked);
+    for (upstream, digest) in [(&whole, Digest::of(b"other")), (&cut, Digest::of(b"hello, world"))] {
+        let mirror = Mirror::start(state.path(), Some(&upstream.url()));
+        let answer = mirror.ask_bare(&format!("GET {} HTTP/1.1\r\n", path(&digest)));
+        let looks_complete = answer.ends_with("0\r\n\r\n") || answer.to_lowercase().contains("content-length");
+        assert!(!answer.starts_with("HTTP/1.1 2") || !looks_complete, "{answer}");
+    }
+    let absurd = Parrot::start("HTTP/1.1 200 OK\r\nContent-Length: 99999999999999\r\n\r\nhello");
+    let mirror = Mirror::start(state.path(), Some(&absurd.url()));
+    let message = mirror.refuses(&format!("GET {}", path(&Digest::of(b"absurd"))), 502, "DIGEST_INVALID");
+    assert!(message.contains("more than 16 GiB"), "{message}");
+    assert_eq!(names_in(&state.path().join("cache/blobs/sha256")), [digest.hex()]);
 }

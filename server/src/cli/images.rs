@@ -64,7 +64,15 @@ pub fn run(verb: Verb) -> Result<ExitCode> {
         }
         Verb::List { state, json: false } => print(&registry::list(&state.state)),
         Verb::Prune { state, all } => {
+            let before = registry::list(&state.state);
             let freed = registry::prune(&state.state, all)?;
+            let after = registry::list(&state.state);
+            let stays = |image: &&Inventoried| {
+                after.iter().any(|other| (&other.name, other.place) == (&image.name, image.place))
+            };
+            for image in before.iter().filter(|image| !stays(image)) {
+                println!("Removed {} ({})", image.name, place(image.place));
+            }
             println!("Freed {}", size(freed));
         }
     }

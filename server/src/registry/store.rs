@@ -227,7 +227,10 @@ impl Store {
         }
         let (upstream, cache, name, by) = (upstream.clone(), self.cache.clone(), name.clone(), by.clone());
         let fetched: Fetching = async move {
-            let bytes = upstream.manifest(&name, &by).await?;
+            let bytes = match upstream.manifest(&name, &by).await {
+                Err(error) if error.may_pass() => upstream.manifest(&name, &by).await?,
+                first => first?,
+            };
             let manifest = Manifest::new(bytes).ok_or_else(|| upstream.corrupted("no manifest"))?;
             cache.make_room(manifest.bytes.len() as u64)?;
             cache.content().keep_bytes(&manifest.bytes)?;

@@ -73,6 +73,15 @@ impl Mirror {
         (head, body)
     }
 
+    /// Sends a request and returns whatever comes, up to the end of the connection.
+    pub fn ask_bare(&self, request: &str) -> String {
+        let mut stream = TcpStream::connect(&self.address).unwrap();
+        write!(stream, "{request}Host: mirror\r\nConnection: close\r\n\r\n").unwrap();
+        let mut answer = Vec::new();
+        stream.read_to_end(&mut answer).unwrap();
+        String::from_utf8_lossy(&answer).into_owned()
+    }
+
     /// `GET`.
     pub fn get(&self, path: &str) -> (String, Vec<u8>) {
         self.ask(&format!("GET {path} HTTP/1.1\r\n"))
