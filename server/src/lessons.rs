@@ -19,14 +19,46 @@ pub use error::{Error, Problem};
 #[allow_missing = true]
 struct Files;
 
-/// The lessons inside this binary, in the order of their numbers. Fails at the first fault of the first faulty one.
-pub fn embedded() -> Result<Vec<Lesson>, Error> {
-    let code_steps = code().into_iter().flat_map(|file| file.steps).map(|step| step.name).collect();
-    lessons(&code_steps)
+/// The image that lessons pull, if it can be had.
+pub const IMAGE: &str = "alpine";
+
+/// What `{image}` and `{why-image}` in a lesson's text stand for: an image's name, and a sentence that says why it is this one.
+struct Image {
+    name: &'static str,
+    why: &'static str,
+}
+
+const ALPINE: Image =
+    Image { name: IMAGE, why: "The image is `alpine`, a small Linux distribution: some megabytes in one layer." };
+
+const BUSYBOX: Image = Image {
+    name: "busybox",
+    why: "The image is `busybox`, since `alpine` cannot be pulled here just now: Newroot carries this one along, so that a \
+          classroom needs no network.",
+};
+
+/// The lessons inside this binary, in the order of their numbers: each for the image they should use, and for the one that
+/// needs no network.
+pub struct Choice {
+    alpine: Vec<Lesson>,
+    busybox: Vec<Lesson>,
+}
+
+impl Choice {
+    /// Reads the embedded lessons. Fails at the first fault of the first faulty one.
+    pub fn embedded() -> Result<Choice, Error> {
+        let code_steps = code().into_iter().flat_map(|file| file.steps).map(|step| step.name).collect();
+        Ok(Choice { alpine: lessons(&code_steps, &ALPINE)?, busybox: lessons(&code_steps, &BUSYBOX)? })
+    }
+
+    /// The lessons, given whether [`IMAGE`] can be pulled.
+    pub fn lessons(&self, has_image: bool) -> &[Lesson] {
+        if has_image { &self.alpine } else { &self.busybox }
+    }
 }
 
 /// Reads the embedded lessons; `code_steps` are the names that a step may call its code by.
-fn lessons(code_steps: &HashSet<String>) -> Result<Vec<Lesson>, Error> {
+fn lessons(code_steps: &HashSet<String>, image: &Image) -> Result<Vec<Lesson>, Error> {
     let mut paths: Vec<_> = Files::iter().filter(|path| path.ends_with("/lesson.md")).collect();
     paths.sort();
     let mut lessons = Vec::with_capacity(paths.len());
@@ -37,7 +69,9 @@ fn lessons(code_steps: &HashSet<String>) -> Result<Vec<Lesson>, Error> {
             let line = 1 + file.data[..error.valid_up_to()].iter().filter(|byte| **byte == b'\n').count();
             Error { lesson: slug.to_owned(), line, problem: Problem::NotUtf8 }
         })?;
-        lessons.push(parse::lesson(slug, source, code_steps)?);
+        // Neither has a line break, so that faults are told with the file's own line numbers.
+        let source = source.replace("{image}", image.name).replace("{why-image}", image.why);
+        lessons.push(parse::lesson(slug, &source, code_steps)?);
     }
     Ok(lessons)
 }
@@ -51,7 +85,7 @@ mod tests {
     fn any_code_step() -> HashSet<String> {
         let mut names = HashSet::new();
         loop {
-            match lessons(&names) {
+            match lessons(&names, &BUSYBOX) {
                 Err(Error { problem: Problem::UnknownCodeStep { name }, .. }) => names.insert(name),
                 Err(error) => panic!("{error}"),
                 Ok(_) => return names,
@@ -61,7 +95,7 @@ mod tests {
 
     #[test]
     fn the_shipped_lessons_are_well_formed() {
-        let lessons = lessons(&any_code_step()).expect("they parse");
+        let lessons = lessons(&any_code_step(), &BUSYBOX).expect("they parse");
         let slugs: Vec<_> = lessons.iter().map(|lesson| lesson.slug.as_str()).collect();
         assert_eq!(slugs, ["04-mount-namespace-and-root-directory"]);
         let commands = lessons[0].steps.iter().flat_map(|step| &step.blocks);
@@ -70,8 +104,20 @@ mod tests {
 
     #[test]
     fn every_step_that_a_shipped_lesson_names_is_in_the_runtime() {
-        let lessons = embedded().expect("every name is known");
+        let choice = Choice::embedded().expect("every name is known");
+        let lessons = choice.lessons(true);
         let named = lessons.iter().flat_map(|lesson| &lesson.steps).filter(|step| step.code.is_some());
         assert!(named.count() >= 6, "the lessons show the runtime's code");
+    }
+
+    #[test]
+    fn a_lesson_names_the_image_that_can_be_had_and_says_why() {
+        let choice = Choice::embedded().expect("they parse");
+        let text = |has_image| serde_json::to_string(choice.lessons(has_image)).expect("it is JSON");
+        let (alpine, busybox) = (text(true), text(false));
+        assert!(alpine.contains("newroot pull alpine") && !alpine.contains("newroot pull busybox"));
+        assert!(busybox.contains("newroot pull busybox") && !busybox.contains("newroot pull alpine"));
+        assert!(busybox.contains("cannot be pulled here just now"));
+        assert!(![alpine, busybox].iter().any(|text| text.contains("image}")));
     }
 }

@@ -12,6 +12,8 @@ use newroot::runtime::{self, PullOptions, RunError, RunOptions};
 /// The verbs that have more to say than the call of one function.
 mod cli {
     pub mod doctor;
+    pub mod images;
+    pub mod mirror;
     pub mod pull;
     pub mod serve;
 }
@@ -42,6 +44,9 @@ enum Verb {
     /// The container has mount, PID, UTS and IPC namespaces of its own, and the image's rootfs as its root directory. An
     /// image that is not there is pulled first.
     Run(RunOptions),
+    /// Import images from files, list those that need no registry, remove them.
+    #[command(subcommand)]
+    Images(cli::images::Verb),
     /// Start the playground and serve its page.
     Serve(cli::serve::Options),
     /// Say what this machine has and lacks for the playground.
@@ -69,6 +74,7 @@ fn main() -> ExitCode {
         Verb::Pull(options) => cli::pull::run(&options),
         Verb::Run(options) => Ok(exit_with(runtime::run(&options, arguments_after_verb()))),
         Verb::Child(options) => Ok(exit_with(runtime::run_child(&options))),
+        Verb::Images(verb) => cli::images::run(verb),
         Verb::Serve(options) => cli::serve::run(options),
         Verb::Doctor(options) => Ok(cli::doctor::run(&options)),
         Verb::Lab => with_log(lab::process::main),

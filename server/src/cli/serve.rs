@@ -13,9 +13,11 @@ use tokio::signal::unix::{SignalKind, signal};
 use newroot::classroom::Classroom;
 use newroot::doctor::{self, Plan, Verdict};
 use newroot::lab::cgroup::Limits;
-use newroot::registry::{self, Store, Upstream};
-use newroot::runtime::{self, Registry};
+use newroot::registry;
+use newroot::runtime;
 use newroot::{http, lab, lessons};
+
+use super::mirror::MirrorOptions;
 
 /// What can be set.
 #[derive(clap::Args)]
@@ -26,9 +28,9 @@ pub struct Options {
     /// A name under which browsers reach this server; may be repeated [default: loopback's names there, else any]
     #[arg(long, value_name = "NAME")]
     host: Vec<String>,
-    /// The registry that the labs' mirror asks, instead of Docker Hub
-    #[arg(long, value_name = "URL")]
-    upstream: Option<Registry>,
+    /// Where the labs' images come from.
+    #[command(flatten)]
+    mirror: MirrorOptions,
     /// Where unpacked images and the mirror's cache are kept
     #[arg(long, value_name = "DIR", default_value = "/var/lib/newroot")]
     state: PathBuf,
@@ -60,7 +62,7 @@ impl Options {
     pub fn plan(&self) -> Plan {
         Plan {
             listen: self.listen,
-            upstream: self.upstream.clone().unwrap_or_else(Registry::docker_hub),
+            upstream: self.mirror.upstream(),
             state: self.state.clone(),
             run: self.run.clone(),
             labs: self.labs,
@@ -96,8 +98,7 @@ async fn serve_until_signal(options: Options) -> Result<()> {
         .await
         .with_context(|| format!("cannot listen on {}; is another one running there?", options.listen))?;
     let address = listener.local_addr()?;
-    let upstream = Upstream::new(options.upstream.clone().unwrap_or_else(Registry::docker_hub))?;
-    let store = Arc::new(Store::open(&options.state, Some(upstream))?);
+    let store = Arc::new(options.mirror.open(&options.state)?);
     let settings = lab::Settings {
         directory: options.run.join("labs"),
         rootfs: registry::lab_rootfs(&store)?,
@@ -106,14 +107,15 @@ async fn serve_until_signal(options: Options) -> Result<()> {
         idle: Duration::from_secs(60 * options.idle),
     };
     let (classroom, arrivals) = Classroom::new(settings, options.labs);
-    tokio::spawn(http::serve_mirrors(arrivals, http::mirror::router(store)));
+    tokio::spawn(http::serve_mirrors(arrivals, http::mirror::router(store.clone())));
     match classroom.find_labs().await {
         0 => {}
         found => println!("{found} lab(s) of a former server go on."),
     }
     let site = http::Site {
         classroom: classroom.clone(),
-        lessons: lessons::embedded()?,
+        lessons: lessons::Choice::embedded()?,
+        store,
         code: lessons::code(),
         hosts: if options.host.is_empty() { http::loopback_hosts(address) } else { options.host },
     };

@@ -1,20 +1,21 @@
 //! The registry mirror's HTTP side: the pull part of the OCI distribution specification, for clients that are not
 //! trusted. Where things come from is in `registry`.
 
-use std::io::SeekFrom;
+mod blob;
+mod refusal;
+
 use std::str::FromStr;
 use std::sync::Arc;
 
 use axum::Router;
-use axum::body::Body;
-use axum::extract::{Path, State};
+use axum::extract::{Path, RawQuery, State};
 use axum::http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use axum::http::{Method, StatusCode};
 use axum::response::{IntoResponse, Response};
 use axum::routing::any;
-use tokio::io::{AsyncReadExt, AsyncSeekExt};
 
-use crate::registry::{Blob, Digest, ManifestReference, RepositoryName, Store, StoreError};
+use self::refusal::Refusal;
+use crate::registry::{Digest, Manifest, ManifestReference, RepositoryName, Store, StoreError, Tag};
 
 /// The mirror's routes: everything below `/v2/`.
 pub fn router(store: Arc<Store>) -> Router {
@@ -24,6 +25,9 @@ pub fn router(store: Arc<Store>) -> Router {
 /// The header that names an answer's content.
 const CONTENT_DIGEST: HeaderName = HeaderName::from_static("docker-content-digest");
 
+/// The most tags in one answer.
+const TAG_PAGE: usize = 1000;
+
 /// Says that this is a registry, and that nobody needs to log in.
 async fn version(method: Method) -> Result<Response, Refusal> {
     only_reading(&method)?;
@@ -31,129 +35,86 @@ async fn version(method: Method) -> Result<Response, Refusal> {
     Ok(([(version, "registry/2.0")], axum::Json(serde_json::json!({}))).into_response())
 }
 
-/// A manifest or a blob. Repositories have slashes in their names, so the path is taken apart from its end.
+/// A manifest, a blob or a list of tags. Repositories have slashes in their names, so the path is taken apart from its
+/// end.
 async fn content(
     State(store): State<Arc<Store>>,
     method: Method,
     Path(path): Path<String>,
+    RawQuery(query): RawQuery,
     headers: HeaderMap,
 ) -> Result<Response, Refusal> {
     only_reading(&method)?;
     let (before, last) = path.rsplit_once('/').ok_or(Refusal::NoSuchPath)?;
     let (name, kind) = before.rsplit_once('/').ok_or(Refusal::NoSuchPath)?;
-    match kind {
-        "manifests" => {
-            let manifest = store.manifest(&parse(name)?, &parse::<ManifestReference>(last)?).await?;
-            let media_type = HeaderValue::from_str(&manifest.media_type);
-            let media_type = media_type.unwrap_or(HeaderValue::from_static("application/octet-stream"));
-            let head = [(header::CONTENT_TYPE, media_type), (CONTENT_DIGEST, digest_value(&manifest.digest))];
-            Ok((head, manifest.bytes).into_response())
+    match (kind, last) {
+        ("manifests", reference) => {
+            let manifest = store.manifest(&parse(name)?, &parse::<ManifestReference>(reference)?).await?;
+            Ok(serve_manifest(manifest, &headers))
         }
-        "blobs" => {
-            let digest: Digest = parse(last)?;
-            let blob = store.blob(&parse::<RepositoryName>(name)?, &digest).await?;
-            serve_blob(blob, &digest, headers.get(header::RANGE)).await
+        ("blobs", digest) => {
+            let (name, digest): (RepositoryName, Digest) = (parse(name)?, parse(digest)?);
+            if is_known(&headers, &digest) {
+                return Ok((StatusCode::NOT_MODIFIED, [(header::ETAG, etag(&digest))]).into_response());
+            }
+            match method {
+                Method::HEAD => Ok(blob::head(store.blob_size(&name, &digest).await?, &digest)),
+                _ => blob::serve(store.blob(&name, &digest).await?, &digest, &headers),
+            }
         }
+        ("tags", "list") => tags(&store, &parse(name)?, query.as_deref().unwrap_or_default()).await,
         _ => Err(Refusal::NoSuchPath),
     }
 }
 
-/// A blob, or the one range of it that was asked for (RFC 9110, section 14).
-async fn serve_blob(blob: Blob, digest: &Digest, range: Option<&HeaderValue>) -> Result<Response, Refusal> {
-    let length = match &blob {
-        Blob::Embedded(bytes) => bytes.len() as u64,
-        Blob::Cached(file) => file.metadata().map_err(Refusal::Read)?.len(),
+fn serve_manifest(manifest: Manifest, headers: &HeaderMap) -> Response {
+    let known = is_known(headers, &manifest.digest);
+    let media_type = HeaderValue::from_str(&manifest.media_type);
+    let media_type = media_type.unwrap_or(HeaderValue::from_static("application/octet-stream"));
+    let head = [
+        (header::CONTENT_TYPE, media_type),
+        (header::ETAG, etag(&manifest.digest)),
+        (CONTENT_DIGEST, digest_value(&manifest.digest)),
+    ];
+    match known {
+        true => (StatusCode::NOT_MODIFIED, head).into_response(),
+        false => (head, manifest.bytes).into_response(),
+    }
+}
+
+/// The tags of a repository in their order, a page at a time: `n` of them after `last` (distribution specification,
+/// "Listing Tags").
+async fn tags(store: &Store, name: &RepositoryName, query: &str) -> Result<Response, Refusal> {
+    let parameter = |wanted: &str| {
+        query.split('&').filter_map(|pair| pair.split_once('=')).find(|(key, _)| *key == wanted).map(|(_, value)| value)
     };
-    let wanted = range.and_then(|range| range.to_str().ok()).and_then(|range| parse_range(range, length));
-    let (first, count) = wanted.unwrap_or((0, length));
-    let body = match blob {
-        Blob::Embedded(bytes) => Body::from(bytes[first as usize..(first + count) as usize].to_vec()),
-        Blob::Cached(file) => {
-            let mut file = tokio::fs::File::from_std(file);
-            file.seek(SeekFrom::Start(first)).await.map_err(Refusal::Read)?;
-            stream(file.take(count))
-        }
+    let most = match parameter("n").map(str::parse::<usize>) {
+        Some(Ok(most)) => most.min(TAG_PAGE),
+        Some(Err(_)) => return Err(Refusal::PageSize),
+        None => TAG_PAGE,
     };
-    let mut response = Response::new(body);
-    let headers = response.headers_mut();
-    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/octet-stream"));
-    headers.insert(header::CONTENT_LENGTH, count.into());
-    headers.insert(header::ACCEPT_RANGES, HeaderValue::from_static("bytes"));
-    headers.insert(CONTENT_DIGEST, digest_value(digest));
-    if wanted.is_some() {
-        let text = format!("bytes {first}-{}/{length}", first + count - 1);
-        headers.extend(HeaderValue::from_str(&text).ok().map(|value| (header::CONTENT_RANGE, value)));
-        *response.status_mut() = StatusCode::PARTIAL_CONTENT;
+    // Tags have no characters that an address would have to escape.
+    let after = parameter("last").map(parse::<Tag>).transpose()?;
+    let all = store.tags(name).await?;
+    let mut rest = all.into_iter().filter(|tag| after.as_ref().is_none_or(|after| tag > after));
+    let page: Vec<Tag> = rest.by_ref().take(most).collect();
+    let names: Vec<&str> = page.iter().map(Tag::as_str).collect();
+    let mut response = axum::Json(serde_json::json!({ "name": name.as_str(), "tags": names })).into_response();
+    if let Some(last) = names.last().filter(|_| rest.next().is_some()) {
+        let link = format!("</v2/{}/tags/list?n={most}&last={last}>; rel=\"next\"", name.as_str());
+        response.headers_mut().extend(HeaderValue::from_str(&link).ok().map(|value| (header::LINK, value)));
     }
     Ok(response)
 }
 
-/// The first byte and the number of bytes of `bytes=A-B`, `bytes=A-` or `bytes=-N`. `None` for what is no such range or
-/// lies behind the end: then the whole is served, as the RFC allows.
-fn parse_range(text: &str, length: u64) -> Option<(u64, u64)> {
-    let (first, last) = text.strip_prefix("bytes=")?.split_once('-')?;
-    let (first, end) = match (first, last) {
-        ("", count) => (length.saturating_sub(count.parse().ok()?), length),
-        (first, "") => (first.parse().ok()?, length),
-        (first, last) => (first.parse().ok()?, last.parse::<u64>().ok()?.saturating_add(1).min(length)),
-    };
-    (first < end).then(|| (first, end - first))
-}
-
-/// A file as a body, in pieces of 64 KiB.
-fn stream(file: tokio::io::Take<tokio::fs::File>) -> Body {
-    Body::from_stream(futures_util::stream::try_unfold(file, |mut file| async move {
-        let mut piece = Vec::with_capacity(64 << 10);
-        let count = file.read_buf(&mut piece).await?;
-        Ok::<_, std::io::Error>((count > 0).then_some((piece, file)))
-    }))
-}
-
-/// Why a request gets no content.
-#[derive(Debug)]
-enum Refusal {
-    Store(StoreError),
-    NoSuchPath,
-    ReadOnly,
-    Read(std::io::Error),
-}
-
-impl From<StoreError> for Refusal {
-    fn from(error: StoreError) -> Refusal {
-        Refusal::Store(error)
-    }
-}
-
-impl IntoResponse for Refusal {
-    /// The specification's form for errors, which clients show to their users.
-    fn into_response(self) -> Response {
-        let (status, code, message) = match &self {
-            Refusal::NoSuchPath => (StatusCode::NOT_FOUND, "UNSUPPORTED", "there is nothing here".to_owned()),
-            Refusal::ReadOnly => {
-                (StatusCode::METHOD_NOT_ALLOWED, "UNSUPPORTED", "one can pull here, and not push".to_owned())
-            }
-            Refusal::Read(error) => (StatusCode::INTERNAL_SERVER_ERROR, "UNKNOWN", error.to_string()),
-            Refusal::Store(error) => (status_of(error), error.code(), error.to_string()),
-        };
-        if status.is_server_error() {
-            tracing::warn!("registry mirror: {status} {message}");
-        }
-        let body = serde_json::json!({ "errors": [{ "code": code, "message": message }] });
-        (status, axum::Json(body)).into_response()
-    }
-}
-
-fn status_of(error: &StoreError) -> StatusCode {
-    match error {
-        StoreError::NameInvalid | StoreError::DigestInvalid => StatusCode::BAD_REQUEST,
-        StoreError::ManifestUnknown | StoreError::BlobUnknown => StatusCode::NOT_FOUND,
-        StoreError::Unauthorized { .. } => StatusCode::FORBIDDEN,
-        StoreError::TooManyRequests { .. } => StatusCode::TOO_MANY_REQUESTS,
-        StoreError::Unreachable { .. } | StoreError::Upstream { .. } | StoreError::Corrupted { .. } => {
-            StatusCode::BAD_GATEWAY
-        }
-        _ => StatusCode::INTERNAL_SERVER_ERROR,
-    }
+/// Whether the client has this content already, and says so (RFC 9110, section 13.1.2).
+fn is_known(headers: &HeaderMap, digest: &Digest) -> bool {
+    let known = headers.get_all(header::IF_NONE_MATCH).iter().filter_map(|value| value.to_str().ok());
+    let ours = etag(digest);
+    known.flat_map(|list| list.split(',')).any(|tag| {
+        let tag = tag.trim();
+        tag == "*" || tag.strip_prefix("W/").unwrap_or(tag).as_bytes() == ours.as_bytes()
+    })
 }
 
 fn only_reading(method: &Method) -> Result<(), Refusal> {
@@ -164,27 +125,16 @@ fn only_reading(method: &Method) -> Result<(), Refusal> {
 }
 
 fn parse<T: FromStr<Err = StoreError>>(text: &str) -> Result<T, Refusal> {
-    text.parse().map_err(Refusal::Store)
+    text.parse().map_err(|error: StoreError| Refusal::Store(error.into()))
+}
+
+/// The entity tag of some content: its digest, which names no other.
+fn etag(digest: &Digest) -> HeaderValue {
+    // As below.
+    HeaderValue::from_str(&format!("\"{}\"", digest.as_str())).unwrap_or(HeaderValue::from_static("\"\""))
 }
 
 fn digest_value(digest: &Digest) -> HeaderValue {
     // A digest is letters, digits and a colon, all of which a header may have.
     HeaderValue::from_str(digest.as_str()).unwrap_or(HeaderValue::from_static(""))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::parse_range;
-
-    #[test]
-    fn one_range_or_the_whole() {
-        assert_eq!(parse_range("bytes=0-9", 100), Some((0, 10)));
-        assert_eq!(parse_range("bytes=90-", 100), Some((90, 10)));
-        assert_eq!(parse_range("bytes=-10", 100), Some((90, 10)));
-        assert_eq!(parse_range("bytes=-1000", 100), Some((0, 100)));
-        assert_eq!(parse_range("bytes=50-18446744073709551615", 100), Some((50, 50)));
-        for text in ["bytes=100-", "bytes=9-8", "bytes=0-1,5-6", "bytes=-", "bytes=-0", "lines=0-1", "", "bytes=a-b"] {
-            assert_eq!(parse_range(text, 100), None, "{text}");
-        }
-    }
 }

@@ -19,6 +19,8 @@ use shared::lesson::{Lesson, SourceFile};
 
 use crate::classroom::{Classroom, Learner};
 use crate::lab::Handle;
+use crate::lessons;
+use crate::registry::Store;
 
 mod assets;
 pub mod mirror;
@@ -28,8 +30,10 @@ mod page_socket;
 pub struct Site {
     /// The labs.
     pub classroom: Arc<Classroom>,
-    /// The lessons, in their order.
-    pub lessons: Vec<Lesson>,
+    /// The lessons, with and without a network.
+    pub lessons: lessons::Choice,
+    /// The images that the lessons pull.
+    pub store: Arc<Store>,
     /// The taught code.
     pub code: Vec<SourceFile>,
     /// The names under which browsers may reach the server; empty means any.
@@ -70,11 +74,20 @@ fn router(site: Arc<Site>) -> Router {
     Router::new()
         .route("/", get(assets::index))
         .route("/assets/{name}", get(assets::asset))
-        .route("/api/lessons", get(async |State(site): State<Arc<Site>>| Json(site.lessons.clone())))
+        .route("/api/lessons", get(lessons))
         .route("/api/code", get(async |State(site): State<Arc<Site>>| Json(site.code.clone())))
         .route("/api/lab", any(page_socket::lab))
         .layer(map_response(harden))
         .with_state(site)
+}
+
+/// The lessons in their order, made for an image that can be pulled right now.
+async fn lessons(State(site): State<Arc<Site>>) -> Json<Vec<Lesson>> {
+    let has_image = match lessons::IMAGE.parse() {
+        Ok(name) => site.store.can_pull(&name).await,
+        Err(_) => false,
+    };
+    Json(site.lessons.lessons(has_image).to_vec())
 }
 
 /// What the page may do is little, and no other page may do anything with it.

@@ -18,7 +18,7 @@ use super::ring::Ring;
 use crate::sys;
 
 /// What every shell of a lab is started with.
-const ENVIRONMENT: [(&str, &str); 8] = [
+const ENVIRONMENT: [(&str, &str); 9] = [
     ("HOME", "/root"),
     ("USER", "root"),
     ("SHELL", "/bin/sh"),
@@ -27,6 +27,7 @@ const ENVIRONMENT: [(&str, &str); 8] = [
     ("PATH", "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"),
     ("PS1", "\\u@\\h:\\w\\$ "),
     ("NEWROOT_REGISTRY", "http://127.0.0.1:5000"),
+    ("NEWROOT_MIRROR", "http://127.0.0.1:5000"),
 ];
 
 /// A pseudoterminal with a shell could not be opened inside the sandbox.

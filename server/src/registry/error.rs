@@ -3,7 +3,7 @@
 use std::io;
 use std::path::PathBuf;
 
-use crate::runtime::{PullError, UnpackError};
+use crate::runtime::{CredentialsError, PullError, UnpackError};
 
 /// Why something could not be served, or an image not be unpacked.
 #[derive(Debug, thiserror::Error)]
@@ -17,20 +17,38 @@ pub enum StoreError {
     ManifestUnknown,
     #[error("no such blob")]
     BlobUnknown,
+    #[error("no such repository")]
+    NameUnknown,
+    #[error("this mirror does not ask {host}; its server lets it by `--mirror {host}`")]
+    NotMirrored { host: String },
     #[error("{registry} wants a login for this repository: it is private, or does not exist")]
     Unauthorized { registry: String },
     #[error("{registry} has had too many pulls from here; wait, or log in there")]
     TooManyRequests { registry: String },
     #[error("the mirror cannot reach {registry}: {reason}")]
     Unreachable { registry: String, reason: String },
+    #[error("{cause}; what is there without it: {images}")]
+    Offline { cause: Box<StoreError>, images: String },
+    #[error("the connection to {registry} was cut: {reason}")]
+    Cut { registry: String, reason: String },
+    #[error("{registry} is in trouble: {reason}")]
+    Trouble { registry: String, reason: String },
     #[error("{registry} sent something else than was asked for: {reason}")]
     Corrupted { registry: String, reason: String },
     #[error("{registry} answered with an error: {reason}")]
     Upstream { registry: String, reason: String },
     #[error("cannot start the HTTP client for the upstream registry")]
     Client(#[source] PullError),
-    #[error("{registry} would be spoken to without encryption over the network; use https")]
+    #[error("cannot find out the password for {registry}")]
+    Credentials { registry: String, source: CredentialsError },
+    #[error(
+        "{registry} would be spoken to without encryption over the network; use https, or accept it by --upstream-insecure"
+    )]
     Unencrypted { registry: String },
+    #[error("fetching was interrupted; ask again")]
+    Interrupted,
+    #[error("the mirror's disk is full: {lacking} bytes are lacking for {path}")]
+    DiskFull { path: PathBuf, lacking: u64 },
     #[error("cannot read {path}")]
     Read { path: PathBuf, source: io::Error },
     #[error("cannot write {path}")]
@@ -50,10 +68,34 @@ impl StoreError {
             StoreError::DigestInvalid | StoreError::Corrupted { .. } => "DIGEST_INVALID",
             StoreError::ManifestUnknown => "MANIFEST_UNKNOWN",
             StoreError::BlobUnknown => "BLOB_UNKNOWN",
+            StoreError::NameUnknown => "NAME_UNKNOWN",
+            StoreError::NotMirrored { .. } => "UNSUPPORTED",
             StoreError::Unauthorized { .. } => "DENIED",
             StoreError::TooManyRequests { .. } => "TOOMANYREQUESTS",
-            StoreError::Unreachable { .. } | StoreError::Upstream { .. } => "UNAVAILABLE",
+            StoreError::Unreachable { .. }
+            | StoreError::Offline { .. }
+            | StoreError::Cut { .. }
+            | StoreError::Trouble { .. } => "UNAVAILABLE",
             _ => "UNKNOWN",
         }
+    }
+
+    /// Whether the same request may well succeed in a moment.
+    pub fn may_pass(&self) -> bool {
+        matches!(self, StoreError::Cut { .. } | StoreError::Trouble { .. })
+    }
+
+    /// Whether it is the registry that fails, so that what it has said before is the best there is.
+    pub fn is_the_upstreams(&self) -> bool {
+        use StoreError::{Corrupted, Cut, TooManyRequests, Trouble, Unreachable, Upstream};
+        matches!(
+            self,
+            Unreachable { .. }
+                | Cut { .. }
+                | Trouble { .. }
+                | TooManyRequests { .. }
+                | Upstream { .. }
+                | Corrupted { .. }
+        )
     }
 }

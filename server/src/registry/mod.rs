@@ -1,16 +1,27 @@
 //! A registry that pulls through: what the labs see as 127.0.0.1:5000, without its HTTP side (that is `http::mirror`).
-//! An image is looked for in this binary first, then in the cache on disk, then at the one upstream registry.
+//! An image is looked for among the imported ones first, then in this binary, in the cache on disk, and at the upstream
+//! registry that it belongs to.
 
-mod cache;
+mod blob;
+mod content;
+mod download;
 mod embedded;
 mod error;
+mod import;
+mod inventory;
 mod lab_rootfs;
+mod manifest;
 mod name;
+mod room;
 mod store;
 mod upstream;
 
+pub use blob::Blob;
 pub use error::StoreError;
+pub use import::{ImportError, Imported, import};
+pub use inventory::{Inventoried, Place, list, prune};
 pub use lab_rootfs::lab_rootfs;
+pub use manifest::Manifest;
 pub use name::{Digest, ManifestReference, RepositoryName, Tag};
-pub use store::{Blob, Manifest, Store};
+pub use store::Store;
 pub use upstream::Upstream;

@@ -2,18 +2,21 @@
 //! of URLs, so what is valid here is what is safe there.
 
 use std::fmt;
+use std::io::{self, Read};
 use std::str::FromStr;
 
 use sha2::{Digest as _, Sha256};
 
 use super::error::StoreError;
 
-/// The name of a repository: `library/alpine` (distribution specification, "Pulling manifests").
+/// The name of a repository (distribution specification, "Pulling manifests"), in one form: `library/alpine` for each
+/// of `alpine`, `library/alpine` and `docker.io/library/alpine`; with the host first where it is another registry's:
+/// `registry.example:5000/team/app`.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct RepositoryName(String);
 
 /// The name of a manifest within its repository: `latest`, `3.20`.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Tag(String);
 
 /// The SHA-256 of some content, by which it is named: `sha256:` and 64 hexadecimal digits.
@@ -34,18 +37,50 @@ impl RepositoryName {
     pub fn as_str(&self) -> &str {
         &self.0
     }
+
+    /// The registry that the name begins with. As in Docker, a first part is one if it could be the name of a machine
+    /// (`ghcr.io`, `localhost`) or has a port.
+    pub fn host(&self) -> Option<&str> {
+        let (first, _) = self.0.split_once('/')?;
+        (first == "localhost" || first.contains(['.', ':'])).then_some(first)
+    }
+
+    /// What its own registry calls it.
+    pub fn repository(&self) -> &str {
+        match self.host() {
+            Some(host) => &self.0[host.len() + 1..],
+            None => &self.0,
+        }
+    }
+
+    /// What people call it: `alpine`.
+    pub fn short(&self) -> &str {
+        self.0.strip_prefix("library/").unwrap_or(&self.0)
+    }
 }
 
 impl FromStr for RepositoryName {
     type Err = StoreError;
 
     fn from_str(text: &str) -> Result<RepositoryName, StoreError> {
+        let text = text.strip_prefix("docker.io/").unwrap_or(text);
         // Lowercase letters and digits, with separators only between them: so no part is `.` or `..`, or hidden.
         let plain = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit();
         let part = |part: &str| {
             part.starts_with(plain) && part.ends_with(plain) && part.chars().all(|c| plain(c) || "._-".contains(c))
         };
-        match text.len() <= 255 && text.split('/').all(part) {
+        let Some((first, rest)) = text.split_once('/') else {
+            return match text.len() <= 255 && part(text) {
+                true => Ok(RepositoryName(format!("library/{text}"))),
+                false => Err(StoreError::NameInvalid),
+            };
+        };
+        // Only a host has a port.
+        let host = match first.split_once(':') {
+            Some((host, port)) if !port.is_empty() && port.chars().all(|c| c.is_ascii_digit()) => host,
+            _ => first,
+        };
+        match text.len() <= 255 && part(host) && rest.split('/').all(part) {
             true => Ok(RepositoryName(text.to_owned())),
             false => Err(StoreError::NameInvalid),
         }
@@ -74,9 +109,26 @@ impl FromStr for Tag {
 impl Digest {
     /// The digest of some bytes.
     pub fn of(bytes: &[u8]) -> Digest {
+        Digest::finish(Sha256::new_with_prefix(bytes))
+    }
+
+    /// The digest of all that is left to be read.
+    pub fn of_all(mut source: impl Read) -> io::Result<Digest> {
+        let mut sha256 = Sha256::new();
+        let mut piece = vec![0; 256 << 10];
+        loop {
+            match source.read(&mut piece)? {
+                0 => return Ok(Digest::finish(sha256)),
+                count => sha256.update(&piece[..count]),
+            }
+        }
+    }
+
+    /// The digest of what has gone into a hash.
+    pub fn finish(sha256: Sha256) -> Digest {
         use fmt::Write;
         let mut text = String::from("sha256:");
-        for byte in Sha256::digest(bytes) {
+        for byte in sha256.finalize() {
             // Writing to a String cannot fail.
             let _ = write!(text, "{byte:02x}");
         }
@@ -107,6 +159,15 @@ impl FromStr for Digest {
     }
 }
 
+impl fmt::Display for ManifestReference {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            ManifestReference::Tag(tag) => write!(formatter, ":{}", tag.as_str()),
+            ManifestReference::Digest(digest) => write!(formatter, "@{}", digest.as_str()),
+        }
+    }
+}
+
 impl FromStr for ManifestReference {
     type Err = StoreError;
 
@@ -132,6 +193,26 @@ mod tests {
         {
             assert!(text.parse::<RepositoryName>().is_err(), "{text:?}");
         }
+        for text in [":latest/a", "a:/b", "a:b/c", "a:5000", "a/b:5000", "docker.io/", "a:1:2/b"] {
+            assert!(text.parse::<RepositoryName>().is_err(), "{text:?}");
+        }
+    }
+
+    #[test]
+    fn a_name_has_one_form_and_tells_its_registry() {
+        let name = |text: &str| text.parse::<RepositoryName>().expect(text);
+        for text in ["alpine", "library/alpine", "docker.io/library/alpine", "docker.io/alpine"] {
+            let name = name(text);
+            assert_eq!((name.as_str(), name.host(), name.short()), ("library/alpine", None, "alpine"));
+        }
+        let parts = |text: &str| {
+            let name = name(text);
+            (name.host().map(str::to_owned), name.repository().to_owned())
+        };
+        assert_eq!(parts("team/app"), (None, "team/app".to_owned()));
+        assert_eq!(parts("ghcr.io/team/app"), (Some("ghcr.io".to_owned()), "team/app".to_owned()));
+        assert_eq!(parts("a:5000/app"), (Some("a:5000".to_owned()), "app".to_owned()));
+        assert_eq!(parts("localhost/app"), (Some("localhost".to_owned()), "app".to_owned()));
     }
 
     #[test]

@@ -1,63 +1,80 @@
-//! The mirror's one door: a manifest or a blob, from wherever it is nearest.
+//! The mirror's one door: a manifest, a blob or a list of tags, from wherever it is nearest.
 
-use std::borrow::Cow;
-use std::collections::HashMap;
-use std::fs::File;
-use std::io::{Read, Write};
+use std::collections::{BTreeSet, HashMap};
+use std::fs;
+use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use oci_client::manifest::{OCI_IMAGE_INDEX_MEDIA_TYPE, OCI_IMAGE_MEDIA_TYPE};
-use serde::Deserialize;
+use futures_util::FutureExt;
+use futures_util::future::{BoxFuture, Shared, WeakShared};
 
-use super::cache::Cache;
+use super::blob::Blob;
+use super::content::Content;
+use super::download::Downloads;
 use super::embedded;
 use super::error::StoreError;
-use super::name::{Digest, ManifestReference, RepositoryName};
+use super::inventory;
+use super::manifest::{MANIFEST_LIMIT, Manifest};
+use super::name::{Digest, ManifestReference, RepositoryName, Tag};
+use super::room::Cache;
 use super::upstream::Upstream;
 
-/// The images in this binary, the cache, and the upstream.
+/// The imported images, those in this binary, the cache, and the upstreams: looked into in this order.
 pub struct Store {
     state: PathBuf,
-    cache: Cache,
-    upstream: Option<Upstream>,
-    /// Who fetches a blob holds its lock; the others wait, and find it in the cache.
-    fetching: Mutex<HashMap<Digest, Arc<tokio::sync::Mutex<()>>>>,
+    imported: Arc<Content>,
+    cache: Arc<Cache>,
+    downloads: Arc<Downloads>,
+    upstream: Option<Arc<Upstream>>,
+    /// The registries that are asked for names with a host.
+    mirrored: HashMap<String, Arc<Upstream>>,
+    /// The manifests that are being fetched; who asks meanwhile gets the same answer.
+    fetching: Mutex<HashMap<String, WeakShared<Fetching>>>,
 }
 
-/// A manifest or an index, with what a client needs to know of it.
-#[derive(Clone, Debug)]
-pub struct Manifest {
-    /// What kind it is.
-    pub media_type: String,
-    /// The digest of `bytes`.
-    pub digest: Digest,
-    /// The JSON text, byte for byte as it was published.
-    pub bytes: Vec<u8>,
-}
-
-/// A blob's content.
-pub enum Blob {
-    /// Part of this binary.
-    Embedded(Cow<'static, [u8]>),
-    /// A file of the cache.
-    Cached(File),
-}
+type Fetching = BoxFuture<'static, Result<Manifest, Arc<StoreError>>>;
 
 /// How long the digest of a tag is believed. A room of learners that pull the same image then counts as one pull
 /// at the upstream, which may count.
 const TAG_AGE: Duration = Duration::from_secs(300);
 
-/// The largest manifest that is taken (the specification asks registries for 4 MiB at least).
-pub(super) const MANIFEST_LIMIT: u64 = 4 << 20;
+/// How long an upstream may take to say what a tag is now, where we know what it was.
+const SLOW: Duration = Duration::from_secs(10);
+
+/// How long somebody waits who only wants to know whether there is an upstream.
+const SOON: Duration = Duration::from_secs(2);
+
+/// How large the cache may become where nothing else is said, in bytes.
+const CACHE_LIMIT: u64 = 20 << 30;
 
 impl Store {
-    /// Opens the store below a state directory (`/var/lib/newroot`). Without an upstream only embedded and cached images
-    /// are served.
+    /// Opens the store below a state directory (`/var/lib/newroot`). Without an upstream only what is here is served.
+    /// Only one server may use a state directory at a time.
     pub fn open(state: &Path, upstream: Option<Upstream>) -> Result<Store, StoreError> {
-        let cache = Cache::open(state.join("cache"))?;
-        Ok(Store { state: state.to_owned(), cache, upstream, fetching: Mutex::default() })
+        Store::with_cache_limit(state, upstream, CACHE_LIMIT)
+    }
+
+    /// The same, with a cache of so many bytes at most.
+    pub fn with_cache_limit(state: &Path, upstream: Option<Upstream>, bytes: u64) -> Result<Store, StoreError> {
+        let content = Content::open(cache_directory(state))?;
+        content.remove_unfinished()?;
+        let cache = Arc::new(Cache::new(content, bytes));
+        Ok(Store {
+            state: state.to_owned(),
+            imported: Arc::new(Content::open(imported_directory(state))?),
+            downloads: Arc::new(Downloads::new(cache.clone())),
+            cache,
+            upstream: upstream.map(Arc::new),
+            mirrored: HashMap::new(),
+            fetching: Mutex::default(),
+        })
+    }
+
+    /// Asks this registry for images whose names begin with `host`.
+    pub fn mirror(&mut self, host: String, upstream: Upstream) {
+        self.mirrored.insert(host, Arc::new(upstream));
     }
 
     /// The state directory.
@@ -66,102 +83,207 @@ impl Store {
     }
 
     /// A manifest by tag or digest.
-    pub async fn manifest(&self, name: &RepositoryName, by: &ManifestReference) -> Result<Manifest, StoreError> {
-        if let Some(manifest) = embedded::manifest(name, by) {
+    pub async fn manifest(&self, name: &RepositoryName, by: &ManifestReference) -> Result<Manifest, Arc<StoreError>> {
+        let here = self.manifest_here(name, by, TAG_AGE).await?;
+        if let Some(manifest) = here {
             return Ok(manifest);
         }
-        let tag = match by {
-            ManifestReference::Digest(digest) => return self.manifest_by_digest(name, digest).await,
-            ManifestReference::Tag(tag) => tag,
+        let stale = self.manifest_here(name, by, Duration::MAX).await?;
+        let upstream = match self.upstream_of(name) {
+            Ok(Some(upstream)) => upstream,
+            Ok(None) => return stale.ok_or(StoreError::ManifestUnknown.into()),
+            Err(error) => return stale.ok_or(error.into()),
         };
-        if let Some(digest) = self.cache.tag(name, tag, TAG_AGE)
-            && let Some(manifest) = self.cached_manifest(&digest)?
-        {
-            return Ok(manifest);
-        }
-        match self.fetch_manifest(name, by).await {
-            Ok(manifest) => {
-                self.cache.set_tag(name, tag, &manifest.digest)?;
-                Ok(manifest)
-            }
+        let fetched = self.fetch_manifest(upstream, name, by);
+        let Some(stale) = stale else {
+            return fetched.await.map_err(|error| self.offline(error));
+        };
+        match tokio::time::timeout(SLOW, fetched).await {
+            Ok(Ok(manifest)) => Ok(manifest),
             // Better what the tag was yesterday than nothing at all.
-            Err(StoreError::Unreachable { registry, reason }) => {
-                let stale = self.cache.tag(name, tag, Duration::MAX);
-                let stale = stale.map(|digest| self.cached_manifest(&digest)).transpose()?.flatten();
-                stale.ok_or(StoreError::Unreachable { registry, reason })
+            Ok(Err(error)) if !error.is_the_upstreams() => Err(error),
+            Ok(Err(_)) | Err(_) => Ok(stale),
+        }
+    }
+
+    /// A blob by its digest. It may still be arriving; but its first bytes are there.
+    pub async fn blob(&self, name: &RepositoryName, digest: &Digest) -> Result<Blob, Arc<StoreError>> {
+        loop {
+            if let Some(blob) = self.blob_here(name, digest).await? {
+                return Ok(blob);
             }
+            let upstream = self.upstream_of(name)?.ok_or(StoreError::BlobUnknown)?;
+            // `None`: somebody has fetched it since we looked.
+            if let Some(arriving) = self.downloads.join(upstream, name, digest)? {
+                let blob = Blob::Arriving(arriving);
+                return blob.started().await.map(|()| blob);
+            }
+        }
+    }
+
+    /// The size of a blob, without fetching it; `None` if its registry does not tell.
+    pub async fn blob_size(&self, name: &RepositoryName, digest: &Digest) -> Result<Option<u64>, Arc<StoreError>> {
+        if let Some(blob) = self.blob_here(name, digest).await? {
+            return Ok(blob.size());
+        }
+        let upstream = self.upstream_of(name)?.ok_or(StoreError::BlobUnknown)?;
+        Ok(upstream.blob(name, digest, 0).await?.size)
+    }
+
+    /// The tags of a repository, here and at its upstream. Where that cannot be asked, those that are here.
+    pub async fn tags(&self, name: &RepositoryName) -> Result<BTreeSet<Tag>, StoreError> {
+        let mut tags: BTreeSet<Tag> = [&self.imported, self.cache.content()]
+            .into_iter()
+            .flat_map(Content::all_tags)
+            .filter_map(|(repository, tag, _)| (repository == *name).then_some(tag))
+            .collect();
+        if embedded::names().contains(name) {
+            tags.extend("latest".parse::<Tag>());
+        }
+        let answer = match self.upstream_of(name) {
+            Ok(Some(upstream)) => upstream.tags(name).await,
+            Ok(None) => Err(StoreError::NameUnknown),
             Err(error) => Err(error),
+        };
+        match answer {
+            Ok(more) => tags.extend(more),
+            Err(error) if tags.is_empty() => return Err(error),
+            Err(_) => {}
+        }
+        Ok(tags)
+    }
+
+    /// Whether `latest` of a repository can be pulled: it is here, or its registry has just said so, or says so soon.
+    pub async fn can_pull(&self, name: &RepositoryName) -> bool {
+        let Ok(latest) = "latest".parse::<Tag>() else { return false };
+        let here = [&*self.imported, self.cache.content()]
+            .into_iter()
+            .any(|content| content.tag(name, &latest, Duration::MAX).is_some_and(|digest| content.is_whole(&digest)));
+        if here || self.cache.content().tag(name, &latest, TAG_AGE).is_some() {
+            return true;
+        }
+        let Ok(Some(upstream)) = self.upstream_of(name) else { return false };
+        let fetched = self.fetch_manifest(upstream, name, &ManifestReference::Tag(latest));
+        matches!(tokio::time::timeout(SOON, fetched).await, Ok(Ok(_)))
+    }
+
+    /// What of a manifest is known without asking anybody; of tags, what is not older than `age`.
+    async fn manifest_here(
+        &self,
+        name: &RepositoryName,
+        by: &ManifestReference,
+        age: Duration,
+    ) -> Result<Option<Manifest>, StoreError> {
+        if let ManifestReference::Tag(tag) = by
+            && let Some(digest) = self.imported.tag(name, tag, Duration::MAX)
+            && let Some(manifest) = kept_manifest(&self.imported, &digest)?
+        {
+            return Ok(Some(manifest));
+        }
+        if let Some(manifest) = embedded::manifest(name, by) {
+            return Ok(Some(manifest));
+        }
+        match by {
+            ManifestReference::Tag(tag) => match self.cache.content().tag(name, tag, age) {
+                Some(digest) => kept_manifest(self.cache.content(), &digest),
+                None => Ok(None),
+            },
+            ManifestReference::Digest(digest) => match kept_manifest(&self.imported, digest)? {
+                Some(manifest) => Ok(Some(manifest)),
+                None => kept_manifest(self.cache.content(), digest),
+            },
         }
     }
 
-    /// A blob by its digest.
-    pub async fn blob(&self, name: &RepositoryName, digest: &Digest) -> Result<Blob, StoreError> {
+    /// A blob that is here, and whole.
+    async fn blob_here(&self, name: &RepositoryName, digest: &Digest) -> Result<Option<Blob>, StoreError> {
         if let Some(bytes) = embedded::blob(name, digest) {
-            return Ok(Blob::Embedded(bytes));
+            return Ok(Some(Blob::Embedded(bytes)));
         }
-        if let Some(file) = self.cache.blob(digest)? {
-            return Ok(Blob::Cached(file));
-        }
-        let upstream = self.upstream.as_ref().ok_or(StoreError::BlobUnknown)?;
-        let lock = self.lock_of(digest);
-        let _fetching = lock.lock().await;
-        if let Some(file) = self.cache.blob(digest)? {
-            return Ok(Blob::Cached(file));
-        }
-        let fetched = upstream.blob(name, digest, self.cache.new_blob()?).await?;
-        self.cache.keep(fetched, digest)?;
-        Ok(Blob::Cached(self.cache.blob(digest)?.ok_or(StoreError::BlobUnknown)?))
+        let (imported, cache, digest) = (self.imported.clone(), self.cache.clone(), digest.clone());
+        // It may have to read all of a large file.
+        let look = tokio::task::spawn_blocking(move || match imported.blob(&digest)? {
+            Some(file) => Ok(Some((imported.path(&digest), file))),
+            None => Ok(cache.content().blob(&digest)?.map(|file| (cache.content().path(&digest), file))),
+        });
+        let Some((path, file)) = look.await.map_err(|_| StoreError::Interrupted)?? else { return Ok(None) };
+        let size = file.metadata().map_err(|source| StoreError::Read { path, source })?.len();
+        Ok(Some(Blob::Kept { file: Arc::new(file), size }))
     }
 
-    async fn manifest_by_digest(&self, name: &RepositoryName, digest: &Digest) -> Result<Manifest, StoreError> {
-        match self.cached_manifest(digest)? {
-            Some(manifest) => Ok(manifest),
-            None => self.fetch_manifest(name, &ManifestReference::Digest(digest.clone())).await,
-        }
-    }
-
-    /// Asks the upstream, and keeps the answer.
-    async fn fetch_manifest(&self, name: &RepositoryName, by: &ManifestReference) -> Result<Manifest, StoreError> {
-        let upstream = self.upstream.as_ref().ok_or(StoreError::ManifestUnknown)?;
-        let bytes = upstream.manifest(name, by).await?;
-        let media_type = media_type(&bytes).ok_or(StoreError::ManifestUnknown)?;
-        let digest = Digest::of(&bytes);
-        let mut file = self.cache.new_blob()?;
-        file.write_all(&bytes).map_err(|source| StoreError::Write { path: file.path().to_owned(), source })?;
-        self.cache.keep(file, &digest)?;
-        Ok(Manifest { media_type, digest, bytes })
-    }
-
-    fn cached_manifest(&self, digest: &Digest) -> Result<Option<Manifest>, StoreError> {
-        let Some(file) = self.cache.blob(digest)? else { return Ok(None) };
-        let mut bytes = Vec::new();
-        // The cache has layers too, of any size: who asks for one as a manifest must not fill the memory.
-        let read = file.take(MANIFEST_LIMIT).read_to_end(&mut bytes);
-        read.map_err(|source| StoreError::Read { path: self.state.join("cache").join(digest.hex()), source })?;
-        Ok(media_type(&bytes).map(|media_type| Manifest { media_type, digest: digest.clone(), bytes }))
-    }
-
-    fn lock_of(&self, digest: &Digest) -> Arc<tokio::sync::Mutex<()>> {
+    /// Asks the upstream, once however many want to know, and keeps the answer.
+    fn fetch_manifest(
+        &self,
+        upstream: &Arc<Upstream>,
+        name: &RepositoryName,
+        by: &ManifestReference,
+    ) -> Shared<Fetching> {
+        let key = format!("{}{by}", name.as_str());
         // The map is never left half changed, so a panic elsewhere while it was locked has done it no harm.
         let mut fetching = self.fetching.lock().unwrap_or_else(PoisonError::into_inner);
-        fetching.retain(|_, lock| Arc::strong_count(lock) > 1);
-        Arc::clone(fetching.entry(digest.clone()).or_default())
+        fetching.retain(|_, other| other.upgrade().is_some());
+        if let Some(other) = fetching.get(&key).and_then(WeakShared::upgrade) {
+            return other;
+        }
+        let (upstream, cache, name, by) = (upstream.clone(), self.cache.clone(), name.clone(), by.clone());
+        let fetched: Fetching = async move {
+            let bytes = match upstream.manifest(&name, &by).await {
+                Err(error) if error.may_pass() => upstream.manifest(&name, &by).await?,
+                first => first?,
+            };
+            let manifest = Manifest::new(bytes).ok_or_else(|| upstream.corrupted("no manifest"))?;
+            cache.make_room(manifest.bytes.len() as u64)?;
+            cache.content().keep_bytes(&manifest.bytes)?;
+            if let ManifestReference::Tag(tag) = &by {
+                cache.content().set_tag(&name, tag, &manifest.digest)?;
+            }
+            Ok(manifest)
+        }
+        .boxed();
+        let fetched = fetched.shared();
+        fetching.extend(fetched.downgrade().map(|weak| (key, weak)));
+        fetched
+    }
+
+    /// Which registry has a repository; `None` if this mirror asks nobody.
+    fn upstream_of(&self, name: &RepositoryName) -> Result<Option<&Arc<Upstream>>, StoreError> {
+        let Some(host) = name.host() else { return Ok(self.upstream.as_ref()) };
+        let upstream = self.upstream.as_ref().filter(|upstream| upstream.host() == host);
+        match self.mirrored.get(host).or(upstream) {
+            Some(upstream) => Ok(Some(upstream)),
+            // Whoever may name any host could make the server ask whatever only the server can reach.
+            None => Err(StoreError::NotMirrored { host: host.to_owned() }),
+        }
+    }
+
+    /// Who cannot get an image is told which ones there are.
+    fn offline(&self, error: Arc<StoreError>) -> Arc<StoreError> {
+        let StoreError::Unreachable { registry, reason } = &*error else { return error };
+        let cause = StoreError::Unreachable { registry: registry.clone(), reason: reason.clone() };
+        let images = inventory::names(&self.imported, self.cache.content()).join(", ");
+        Arc::new(StoreError::Offline { cause: Box::new(cause), images })
     }
 }
 
-/// A manifest's media type; `None` if it is no manifest. Older ones do not name it: then it shows by what they have.
-fn media_type(manifest: &[u8]) -> Option<String> {
-    #[derive(Deserialize)]
-    #[serde(rename_all = "camelCase")]
-    struct Head {
-        #[serde(rename = "schemaVersion")]
-        _schema_version: u8,
-        media_type: Option<String>,
-        manifests: Option<serde::de::IgnoredAny>,
+/// Where below the state directory the cache is.
+pub fn cache_directory(state: &Path) -> PathBuf {
+    state.join("cache")
+}
+
+/// Where below the state directory the imported images are.
+pub fn imported_directory(state: &Path) -> PathBuf {
+    state.join("imported")
+}
+
+/// A manifest that is kept, if it is there, and is one.
+fn kept_manifest(content: &Content, digest: &Digest) -> Result<Option<Manifest>, StoreError> {
+    // There are layers too, of any size: who asks for one as a manifest must not fill the memory, or wait for its digest.
+    if fs::metadata(content.path(digest)).is_ok_and(|metadata| metadata.len() > MANIFEST_LIMIT) {
+        return Ok(None);
     }
-    match serde_json::from_slice(manifest).ok()? {
-        Head { media_type: Some(media_type), .. } => Some(media_type),
-        Head { manifests: Some(_), .. } => Some(OCI_IMAGE_INDEX_MEDIA_TYPE.to_owned()),
-        Head { manifests: None, .. } => Some(OCI_IMAGE_MEDIA_TYPE.to_owned()),
-    }
+    let Some(file) = content.blob(digest)? else { return Ok(None) };
+    let mut bytes = Vec::new();
+    let read = (&file).take(MANIFEST_LIMIT).read_to_end(&mut bytes);
+    read.map_err(|source| StoreError::Read { path: content.path(digest), source })?;
+    Ok(Manifest::new(bytes).filter(|manifest| manifest.digest == *digest))
 }

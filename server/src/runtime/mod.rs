@@ -65,7 +65,7 @@ mod zstd;
 
 pub use certificates::ensure_certificates;
 pub use child::run as run_child;
-pub use credentials::CredentialsError;
+pub use credentials::{Credentials, CredentialsError, find as find_credentials};
 pub use error::{PullError, RunError, UnpackError};
 pub use image::{Image, InvalidImage};
 pub use layer::{Compression, Limits};

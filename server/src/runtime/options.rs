@@ -13,6 +13,9 @@ pub struct PullOptions {
     /// Where names without a host are looked up, instead of Docker Hub
     #[arg(long, value_name = "URL", env = "NEWROOT_REGISTRY")]
     pub registry: Option<Registry>,
+    /// Where names with a host are looked up, as HOST/NAME, instead of at that host
+    #[arg(long, value_name = "URL", env = "NEWROOT_MIRROR")]
+    pub mirror: Option<Registry>,
     /// Talk http, without encryption, to a registry on another machine too
     #[arg(long)]
     pub insecure: bool,

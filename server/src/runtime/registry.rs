@@ -41,9 +41,14 @@ impl Registry {
         self.encrypted
     }
 
+    /// Whether it can only be on this machine.
+    pub fn is_here(&self) -> bool {
+        is_loopback(&self.host)
+    }
+
     /// Whether nobody between here and the registry can read or change what is said.
     pub fn is_safe(&self) -> bool {
-        self.encrypted || is_loopback(&self.host)
+        self.encrypted || self.is_here()
     }
 }
 

@@ -5,6 +5,7 @@
 #![allow(clippy::unwrap_used, reason = "a test that cannot be set up fails")]
 
 pub mod bench;
+pub mod mirror;
 pub mod playground;
 pub mod proxy;
 pub mod scripted;
@@ -329,6 +330,21 @@ impl Registry {
         count
     }
 
+    /// Ends it, once it has noted a request for each of these paths. Returns all requests that it has noted.
+    pub fn requests(mut self, paths: &[String]) -> Vec<String> {
+        let mut lines = Vec::new();
+        let mut line = String::new();
+        let mut missing = paths.to_vec();
+        while self.answered.read_line(&mut line).unwrap() > 0 {
+            missing.retain(|path| !line.contains(path));
+            if missing.is_empty() {
+                let _ = self.process.kill();
+            }
+            lines.push(std::mem::take(&mut line));
+        }
+        lines
+    }
+
     /// The file in which the registry keeps a blob.
     pub fn blob_file(&self, digest: &Digest) -> PathBuf {
         let hex = digest.hex();
@@ -347,7 +363,11 @@ impl Drop for Registry {
 /// password.
 pub fn newroot() -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_newroot"));
-    command.env_remove("NEWROOT_REGISTRY").env("DOCKER_CONFIG", "/nonexistent").stdin(Stdio::null());
+    command
+        .env_remove("NEWROOT_REGISTRY")
+        .env_remove("NEWROOT_MIRROR")
+        .env("DOCKER_CONFIG", "/nonexistent")
+        .stdin(Stdio::null());
     command
 }
 

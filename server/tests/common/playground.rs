@@ -5,7 +5,7 @@ use std::fs;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpStream as StdTcpStream};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Stdio};
+use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
 use futures_util::{SinkExt, StreamExt};
@@ -38,9 +38,14 @@ pub struct Playground {
 impl Playground {
     /// Starts a server whose mirror asks this registry, or none that can be reached.
     pub fn start(upstream: Option<&str>) -> Playground {
+        Playground::start_with(upstream, |_| {})
+    }
+
+    /// The same, with what is added to the server's command line or environment. A restarted server has none of it.
+    pub fn start_with(upstream: Option<&str>, configure: impl FnOnce(&mut Command)) -> Playground {
         let directory = tempfile::tempdir().unwrap();
         let upstream = upstream.map(str::to_owned);
-        let (process, address) = spawn(directory.path(), upstream.as_deref());
+        let (process, address) = spawn(directory.path(), upstream.as_deref(), configure);
         Playground { process, address, directory, upstream }
     }
 
@@ -48,7 +53,7 @@ impl Playground {
     pub fn restart_after(&mut self, signal: Signal) {
         kill(self.pid(), signal).unwrap();
         self.process.wait().unwrap();
-        (self.process, self.address) = spawn(self.directory.path(), self.upstream.as_deref());
+        (self.process, self.address) = spawn(self.directory.path(), self.upstream.as_deref(), |_| {});
     }
 
     /// Ends the server by a signal and waits for it.
@@ -69,6 +74,11 @@ impl Playground {
     /// Where labs have their directories.
     pub fn labs(&self) -> PathBuf {
         self.directory.path().join("run/labs")
+    }
+
+    /// Where images are kept.
+    pub fn state(&self) -> PathBuf {
+        self.directory.path().join("state")
     }
 
     /// Sends a request as it is; returns the answer.
@@ -139,9 +149,10 @@ impl Drop for Playground {
     }
 }
 
-fn spawn(directory: &Path, upstream: Option<&str>) -> (Child, SocketAddr) {
+fn spawn(directory: &Path, upstream: Option<&str>, configure: impl FnOnce(&mut Command)) -> (Child, SocketAddr) {
     let log = fs::File::options().create(true).append(true).open(directory.join("log")).unwrap();
-    let mut process = super::newroot()
+    let mut command = super::newroot();
+    command
         .args(["serve", "--listen", "127.0.0.1:0"])
         .arg("--run")
         .arg(directory.join("run"))
@@ -150,9 +161,9 @@ fn spawn(directory: &Path, upstream: Option<&str>) -> (Child, SocketAddr) {
         // A port that nobody listens on, rather than Docker Hub, which tests must not ask.
         .args(["--upstream", upstream.unwrap_or("http://127.0.0.1:9")])
         .stdout(Stdio::piped())
-        .stderr(log)
-        .spawn()
-        .unwrap();
+        .stderr(log);
+    configure(&mut command);
+    let mut process = command.spawn().unwrap();
     let mut said = BufReader::new(process.stdout.take().unwrap()).lines();
     let address = loop {
         let Some(line) = said.next() else {

@@ -43,6 +43,8 @@ pub enum PullError {
     Cut { registry: String, reason: String },
     #[error("{registry} is in trouble: {message}; try again later")]
     Trouble { registry: String, message: String },
+    #[error("{registry} cannot get {image}: {message}")]
+    Mirror { image: String, registry: String, message: String },
     #[error("{registry} answered with an error: {message}")]
     Registry { registry: String, message: String },
     #[error("{image} is not made for {wanted}; there is {offered}; choose one of them by --platform")]

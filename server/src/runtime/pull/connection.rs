@@ -38,11 +38,17 @@ pub fn connect(options: &PullOptions) -> Result<Connection, PullError> {
         (_, host) if options.insecure => Registry::of_host(host).unencrypted(),
         (_, host) => Registry::of_host(host),
     };
+    // A mirror has each registry's images under the name of their host. What is on this machine needs none.
+    let (registry, repository) = match &options.mirror {
+        Some(mirror) if named.registry() != "docker.io" && !registry.is_here() => {
+            (mirror.clone(), format!("{}/{}", named.registry(), named.repository()))
+        }
+        _ => (registry, named.repository().to_owned()),
+    };
     if !registry.is_safe() && !options.insecure {
         return Err(PullError::Unencrypted { registry: registry.host().to_owned() });
     }
     let host = registry.host().to_owned();
-    let repository = named.repository().to_owned();
     let reference = match (named.tag(), named.digest()) {
         (_, Some(digest)) => Reference::with_digest(host, repository, digest.to_owned()),
         (tag, None) => Reference::with_tag(host, repository, tag.unwrap_or("latest").to_owned()),
@@ -94,6 +100,10 @@ fn explain(error: OciDistributionError, reference: &Reference) -> PullError {
             PullError::NotFound { image, registry, hint: String::new() }
         }
         OciDistributionError::ServerError { code: 429, message, .. } => PullError::TooManyPulls { registry, message },
+        // A mirror that cannot reach what it mirrors says so, and what it has; there is no point in asking again.
+        OciDistributionError::ServerError { code: 502, message, .. } if message.contains("UNAVAILABLE") => {
+            PullError::Mirror { image, registry, message: message_of(&message) }
+        }
         OciDistributionError::ServerError { code: code @ 500.., message, .. } => {
             PullError::Trouble { registry, message: format!("{code} {}", message_of(&message)).trim_end().to_owned() }
         }

@@ -1,0 +1,71 @@
+//! The flags of `newroot serve` that say where the labs' images come from.
+
+use std::path::Path;
+use std::str::FromStr;
+
+use anyhow::{Context, Result};
+
+use newroot::registry::{Store, Upstream};
+use newroot::runtime::Registry;
+
+/// What can be set.
+#[derive(clap::Args)]
+pub struct MirrorOptions {
+    /// The registry that the labs' mirror asks, instead of Docker Hub
+    #[arg(long, value_name = "URL")]
+    upstream: Option<Registry>,
+    /// Let labs pull images whose names begin with HOST, from there or from URL; may be repeated
+    #[arg(long, value_name = "HOST[=URL]")]
+    mirror: Vec<Mirrored>,
+    /// Talk http, without encryption, to registries on other machines too
+    #[arg(long)]
+    upstream_insecure: bool,
+    /// How large the mirror's cache may become, in GiB; what was not asked for longest goes first
+    #[arg(long, value_name = "GIB", default_value_t = 20)]
+    cache_limit: u64,
+}
+
+impl MirrorOptions {
+    /// The registry that is asked for names without a host.
+    pub fn upstream(&self) -> Registry {
+        self.upstream.clone().unwrap_or_else(Registry::docker_hub)
+    }
+
+    /// The images that the mirror serves.
+    pub fn open(&self, state: &Path) -> Result<Store> {
+        let upstream = |registry: Registry| match self.upstream_insecure {
+            true => Upstream::insecure(registry),
+            false => Upstream::new(registry),
+        };
+        let default = upstream(self.upstream())?;
+        let limit = self.cache_limit.checked_mul(1 << 30).context("--cache-limit is more than there can be")?;
+        let mut store = Store::with_cache_limit(state, Some(default), limit)?;
+        for Mirrored { host, registry } in &self.mirror {
+            store.mirror(host.clone(), upstream(registry.clone())?);
+        }
+        Ok(store)
+    }
+}
+
+/// A host in images' names, and the registry that is asked for them.
+#[derive(Clone)]
+struct Mirrored {
+    host: String,
+    registry: Registry,
+}
+
+impl FromStr for Mirrored {
+    type Err = anyhow::Error;
+
+    fn from_str(text: &str) -> Result<Mirrored> {
+        let (host, registry) = match text.split_once('=') {
+            Some((host, url)) => (host, url.parse()?),
+            None => (text, format!("https://{text}").parse()?),
+        };
+        // As it stands in a name: in `ghcr.io/team/app`, `ghcr.io` is a host, and in `team/app` `team` is none.
+        let name = format!("{host}/image").parse::<newroot::registry::RepositoryName>().ok();
+        let is_host = name.is_some_and(|name| name.host() == Some(host));
+        anyhow::ensure!(is_host, "`{host}` is not the host of an image's name; write --mirror ghcr.io, or HOST=URL");
+        Ok(Mirrored { host: host.to_owned(), registry })
+    }
+}

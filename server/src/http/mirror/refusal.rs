@@ -1,0 +1,78 @@
+//! Why a request gets no content, in the form that registries' clients understand.
+
+use std::sync::Arc;
+
+use axum::http::{HeaderValue, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+
+use crate::registry::StoreError;
+
+/// Why a request gets no content.
+#[derive(Debug)]
+pub enum Refusal {
+    Store(Arc<StoreError>),
+    NoSuchPath,
+    ReadOnly,
+    PageSize,
+    /// The range lies behind the end of a blob of so many bytes.
+    Range(u64),
+}
+
+impl From<StoreError> for Refusal {
+    fn from(error: StoreError) -> Refusal {
+        Refusal::Store(error.into())
+    }
+}
+
+impl From<Arc<StoreError>> for Refusal {
+    fn from(error: Arc<StoreError>) -> Refusal {
+        Refusal::Store(error)
+    }
+}
+
+impl IntoResponse for Refusal {
+    /// The specification's form for errors, which clients show to their users.
+    fn into_response(self) -> Response {
+        let (status, code, message) = match &self {
+            Refusal::NoSuchPath => (StatusCode::NOT_FOUND, "UNSUPPORTED", "there is nothing here".to_owned()),
+            Refusal::ReadOnly => {
+                (StatusCode::METHOD_NOT_ALLOWED, "UNSUPPORTED", "one can pull here, and not push".to_owned())
+            }
+            Refusal::PageSize => {
+                // The CNCF's registry calls it so.
+                (StatusCode::BAD_REQUEST, "PAGINATION_NUMBER_INVALID", "`n` is a number of tags".to_owned())
+            }
+            Refusal::Range(size) => {
+                (StatusCode::RANGE_NOT_SATISFIABLE, "SIZE_INVALID", format!("the blob has {size} bytes"))
+            }
+            Refusal::Store(error) => (status_of(error), error.code(), error.to_string()),
+        };
+        if status.is_server_error() {
+            tracing::warn!("registry mirror: {status} {message}");
+        }
+        let body = serde_json::json!({ "errors": [{ "code": code, "message": message }] });
+        let mut response = (status, axum::Json(body)).into_response();
+        if let Refusal::Range(size) = self {
+            let range = HeaderValue::from_str(&format!("bytes */{size}"));
+            response.headers_mut().extend(range.ok().map(|range| (header::CONTENT_RANGE, range)));
+        }
+        response
+    }
+}
+
+fn status_of(error: &StoreError) -> StatusCode {
+    match error {
+        StoreError::NameInvalid | StoreError::DigestInvalid => StatusCode::BAD_REQUEST,
+        StoreError::ManifestUnknown | StoreError::BlobUnknown | StoreError::NameUnknown => StatusCode::NOT_FOUND,
+        StoreError::Unauthorized { .. } | StoreError::NotMirrored { .. } => StatusCode::FORBIDDEN,
+        StoreError::TooManyRequests { .. } => StatusCode::TOO_MANY_REQUESTS,
+        StoreError::DiskFull { .. } => StatusCode::INSUFFICIENT_STORAGE,
+        // What a moment may mend is worth another try.
+        StoreError::Cut { .. } | StoreError::Trouble { .. } => StatusCode::SERVICE_UNAVAILABLE,
+        StoreError::Unreachable { .. }
+        | StoreError::Offline { .. }
+        | StoreError::Upstream { .. }
+        | StoreError::Corrupted { .. } => StatusCode::BAD_GATEWAY,
+        _ => StatusCode::INTERNAL_SERVER_ERROR,
+    }
+}
