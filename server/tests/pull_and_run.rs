@@ -1,4 +1,4 @@
-//! `newroot pull` against a real registry, and `newroot run` of what it pulled, on the real kernel. Runs as root.
+//! `newroot run` of what was pulled from a real registry, on the real kernel. Runs as root.
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot be set up fails")]
 
@@ -6,7 +6,7 @@ mod common;
 
 use std::ffi::OsStr;
 use std::fs;
-use std::io::{BufRead, BufReader, Read, Write};
+use std::io::{BufRead, BufReader, Read};
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
@@ -14,7 +14,6 @@ use std::process::{Child, Command, Stdio};
 
 use common::{Layer, Registry, busybox, names_in, newroot, pull, run_newroot, text_of};
 use shared::mount::{Mount, parse_table};
-use tar::EntryType;
 use tempfile::TempDir;
 
 /// A directory for images with `busybox` pulled into it.
@@ -137,7 +136,7 @@ fn what_cannot_be_executed_says_why() {
     let (status, said) = machine.failure_of(&["--registry", "http://127.0.0.1:1", "alpine", "/bin/sh"]);
     assert_eq!(status, Some(125));
     assert!(said.contains("cannot reach 127.0.0.1:1: Connection refused"), "{said}");
-    assert!(said.contains("(there is busybox)"), "what can be run instead: {said}");
+    assert!(said.contains("there is busybox"), "what can be run instead: {said}");
     let output = run_newroot(&["child", "--fs", machine.fs.path().to_str().unwrap(), "busybox", "/bin/sh"]);
     assert_eq!(output.status.code(), Some(125), "the child does nothing outside new namespaces");
 }

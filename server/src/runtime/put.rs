@@ -56,7 +56,9 @@ pub fn put(
         return Ok(());
     }
     let (parent, name) = split(path);
-    let parent = rootfs.make_directories(parent).map_err(|errno| UnpackError::MakeDirectory { path: at(), errno })?;
+    let parent = rootfs
+        .make_directories_through_links(parent)
+        .map_err(|errno| UnpackError::MakeDirectory { path: at(), errno })?;
     // The upper layer wins, except that a directory over a directory keeps what is in it.
     if kind != EntryType::Directory || !is_directory(&parent, name) {
         remove(&parent, name).map_err(|errno| UnpackError::Remove { path: at(), errno })?;
