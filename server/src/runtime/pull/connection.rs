@@ -93,7 +93,9 @@ fn explain(error: OciDistributionError, reference: &Reference) -> PullError {
         OciDistributionError::ServerError { code: 404, .. } => {
             PullError::NotFound { image, registry, hint: String::new() }
         }
-        OciDistributionError::ServerError { code: 429, message, .. } => PullError::TooManyPulls { registry, message },
+        OciDistributionError::ServerError { code: 429, message, .. } => {
+            PullError::TooManyPulls { registry, message: message_of(&message) }
+        }
         OciDistributionError::ServerError { code: code @ 500.., message, .. } => {
             PullError::Trouble { registry, message: format!("{code} {}", message_of(&message)).trim_end().to_owned() }
         }
