@@ -150,6 +150,12 @@ fn a_mistyped_name_gets_the_nearest_there_is() {
     assert_eq!(hint(&registry.url(), "debian"), "check the name and the tag");
     // One that was pulled before, from a registry that does not tell what it has.
     assert!(pull(&registry.url(), fs_directory.path(), "alpine:3.20").status.success());
+    let url = scripted::refusing_registry("401 Unauthorized", "{}");
+    let said = text_of(&pull(&url, fs_directory.path(), "alpine:3.2"));
+    assert!(
+        said.contains("it is private, or does not exist") && said.contains("; or did you mean alpine:3.20?"),
+        "{said}"
+    );
     let empty = Registry::start();
     assert_eq!(hint(&empty.url(), "alpine:3.2"), "did you mean alpine:3.20?");
 }

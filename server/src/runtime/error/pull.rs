@@ -47,6 +47,8 @@ pub enum PullError {
     Registry { registry: String, message: String },
     #[error("{image} is not made for {wanted}; there is {offered}; choose one of them by --platform")]
     Platform { image: String, wanted: String, offered: String },
+    #[error("{cause}; or did you mean {name}?")]
+    DidYouMean { cause: Box<PullError>, name: String },
     #[error("{cause}; until then there is {others}")]
     OnlyOthers { cause: Box<PullError>, others: String },
     #[error("the image has {layers} layers; none is made of so many")]
