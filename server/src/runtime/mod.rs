@@ -8,10 +8,10 @@
 //! 2. [`pull`]: asks a registry for an image and fetches its layers. Its helpers are the way to the registry, the choice
 //!    of a manifest, the download of a layer, and the place on disk; [`registry`] is a registry's address, and
 //!    [`progress`] what is shown meanwhile.
-//! 3. [`unpack`]: after a [`survey`] of each, lays the layers over each other, which gives the rootfs, and [`put`] makes
-//!    what is in them. [`layer`] reads them as streams (by [`zstd`] where they are in that format), [`pax`] and [`sparse`]
-//!    know what archives say beyond the plain, [`rootfs`] makes sure that nothing leaves the directory, [`attributes`]
-//!    sets owners, modes and times, and [`extended_attributes`] the rest.
+//! 3. [`unpack`]: after a [`survey`] of each, lays the layers over each other, which gives the rootfs, and [`put`] (with
+//!    [`make`]) makes what is in them. [`layer`] reads them as streams (by [`zstd`] where they are in that format), [`pax`]
+//!    and [`sparse`] know what archives say beyond the plain, [`rootfs`] makes sure that nothing leaves the directory,
+//!    [`attributes`] sets owners, modes and times, and [`extended_attributes`] the rest.
 //! 4. [`parent`]: starts a child, which is this same program again, in new namespaces, and waits for it.
 //! 5. [`child`]: sets the container up from the inside, and becomes the command.
 //! 6. [`mounts`], [`devices`] and [`root`]: what the child does to its mounts, to /dev and to its root directory.
@@ -31,6 +31,7 @@ mod error;
 mod extended_attributes;
 mod image;
 mod layer;
+mod make;
 mod mounts;
 mod nearest;
 mod options;

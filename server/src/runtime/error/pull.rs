@@ -91,8 +91,8 @@ pub enum PullError {
     Record { path: PathBuf, source: io::Error },
     #[error("cannot unpack {layer}")]
     Unpack { layer: Blob, source: UnpackError },
-    #[error("cannot open(2) the directory {path} to unpack into: {errno}")]
-    OpenRootfs { path: PathBuf, errno: Errno },
+    #[error(transparent)]
+    OpenRootfs(UnpackError),
     #[error("stopped by {signal}; nothing of the pull is left")]
     Interrupted { signal: Signal },
 }
