@@ -35,7 +35,7 @@ fn thirty_thousand_small_files_are_all_there() {
     });
     let layer = files.gzip();
     let layout = image.path().join("layout");
-    make_image(&layout, &[layer.clone()]);
+    make_image(&layout, std::slice::from_ref(&layer));
     registry.copy(&layout, "library/many", &[]);
     fs::write(image.path().join("layer.tar.gz"), layer).unwrap();
     common::tag_layout(&layout, "many");

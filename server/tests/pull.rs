@@ -1,5 +1,5 @@
-//! `newroot pull` against a real registry: what it says, what it leaves on disk, and how it fails. What registries hold
-//! is in `registries`. Runs as root.
+//! `newroot pull` against a real registry: what it says and shows, what it leaves on disk, and when it is stopped. How it
+//! fails is in `pull_failures`, and what registries hold in `registries`. Runs as root.
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot be set up fails")]
 
@@ -14,7 +14,7 @@ use std::sync::{Condvar, Mutex};
 use std::thread;
 
 use common::scripted::{self, ScriptedRegistry};
-use common::{Layer, Registry, busybox, make_odd_image, names_in, newroot, pull, text_of};
+use common::{Layer, Registry, busybox, in_a_mount_namespace, names_in, newroot, pull, text_of};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use tar::EntryType;
@@ -122,29 +122,6 @@ fn put_manifest(registry: &Registry, tag: &str, manifest: &str) {
     assert!(answer.starts_with("HTTP/1.1 201"), "{answer}");
 }
 
-#[test]
-fn a_pull_that_fails_says_why_and_leaves_nothing() {
-    let registry = Registry::start();
-    let digests = registry.push("library/broken", &[busybox().gzip(), Layer::new().file("x", "content").gzip()]);
-    let fs_directory = tempfile::tempdir().unwrap();
-    let path = fs_directory.path();
-    let fails = |url: &str, image: &str, why: &str| {
-        let output = pull(url, path, image);
-        assert_eq!(output.status.code(), Some(1));
-        assert!(text_of(&output).contains(why), "{why}: {}", text_of(&output));
-        assert_eq!(names_in(path), [""; 0], "{why}");
-    };
-    fails(&registry.url(), "missing", "has no image library/missing:latest");
-    fails("http://127.0.0.1:1", "busybox", "cannot reach 127.0.0.1:1: Connection refused");
-    fails("http://192.0.2.1:5000", "busybox", "without encryption");
-    // The last byte of the last layer, turned around on the registry's disk.
-    let blob = registry.blob_file(&digests[1]);
-    let mut bytes = fs::read(&blob).unwrap();
-    *bytes.last_mut().unwrap() ^= 1;
-    fs::write(&blob, bytes).unwrap();
-    fails(&registry.url(), "broken", "nothing of it was used");
-}
-
 /// A registry that sends of the layer only the first half; then says so, and waits for ever.
 fn stalling_registry(layer: Vec<u8>) -> (ScriptedRegistry, Receiver<()>) {
     let (stalled, is_stalled) = channel();
@@ -234,6 +211,34 @@ fn a_signal_ends_a_pull_and_it_takes_away_what_it_has_begun() {
 }
 
 #[test]
+fn a_signal_that_was_ignored_before_stays_so() {
+    let fs_directory = tempfile::tempdir().unwrap();
+    let (registry, is_stalled) = stalling_registry(busybox().tar());
+    // As nohup(1) does it.
+    let process = Command::new("sh")
+        .args([
+            "-c",
+            "trap '' HUP; exec \"$@\"",
+            "sh",
+            env!("CARGO_BIN_EXE_newroot"),
+            "pull",
+            "--registry",
+            registry.url(),
+        ])
+        .args(["app", "--fs"])
+        .arg(fs_directory.path())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    is_stalled.recv().unwrap();
+    for signal in [Signal::SIGHUP, Signal::SIGINT] {
+        kill(Pid::from_raw(process.id() as i32), signal).unwrap();
+    }
+    let output = process.wait_with_output().unwrap();
+    assert!(text_of(&output).contains("stopped by SIGINT"), "{}", text_of(&output));
+}
+
+#[test]
 fn three_layers_are_fetched_at_once_and_applied_in_their_order() {
     let layers: Vec<Vec<u8>> = (0..7)
         .map(|number: u32| {
@@ -271,166 +276,6 @@ fn three_layers_are_fetched_at_once_and_applied_in_their_order() {
     let said = String::from_utf8(output.stderr).unwrap();
     let numbers: Vec<_> = said.lines().map(|line| line.split_whitespace().nth(1).unwrap()).collect();
     assert_eq!(numbers, ["1/7", "2/7", "3/7", "4/7", "5/7", "6/7", "7/7"]);
-}
-
-#[test]
-fn an_image_that_is_not_as_its_configuration_says_is_refused() {
-    let registry = Registry::start();
-    let layers = [Layer::new().file("x", "content").gzip(), Layer::new().file("y", "content").gzip()];
-    let fs_directory = tempfile::tempdir().unwrap();
-    let fails = |change: &dyn Fn(&mut serde_json::Value), why: &str| {
-        let layout = tempfile::tempdir().unwrap();
-        make_odd_image(layout.path(), &layers, change);
-        registry.copy(layout.path(), "library/odd", &["--all"]);
-        let output = pull(&registry.url(), fs_directory.path(), "odd");
-        assert_eq!(output.status.code(), Some(1));
-        assert!(text_of(&output).contains(why), "{why}: {}", text_of(&output));
-        assert_eq!(names_in(fs_directory.path()), [""; 0], "{why}");
-    };
-    fails(&|config| config["architecture"] = "s390x".into(), "odd:latest is not made for linux/");
-    fails(&|config| config["architecture"] = "s390x".into(), "there is linux/s390x; choose one of them by --platform");
-    fails(&|config| config["os"] = "windows".into(), "there is windows/amd64");
-    let id = |config: &serde_json::Value, number: usize| config["rootfs"]["diff_ids"][number].clone();
-    fails(&|config| config["rootfs"]["diff_ids"][1] = id(config, 0), "has, without its compression, the digest");
-    fails(&|config| drop(config["rootfs"]["diff_ids"].as_array_mut().unwrap().pop()), "2 layers, and");
-    fails(&|config| config["rootfs"] = 5.into(), "the image's configuration is not as it should be");
-    let layout = tempfile::tempdir().unwrap();
-    make_odd_image(layout.path(), &layers, |config| config["architecture"] = "s390x".into());
-    registry.copy(layout.path(), "library/odd", &[]);
-    let output = newroot()
-        .args(["pull", "--registry", &registry.url(), "--platform", "linux/s390x", "odd", "--fs"])
-        .arg(fs_directory.path())
-        .output()
-        .unwrap();
-    assert!(output.status.success(), "{}", text_of(&output));
-}
-
-#[test]
-fn an_image_of_too_many_layers_is_refused_before_any_is_fetched() {
-    let registry = ScriptedRegistry::start(vec![Layer::new().tar(); 501], |_, _, _| panic!("asked for a layer"));
-    let fs_directory = tempfile::tempdir().unwrap();
-    let output = pull(registry.url(), fs_directory.path(), "high");
-    assert_eq!(output.status.code(), Some(1));
-    assert!(text_of(&output).contains("the image has 501 layers; none is made of so many"), "{}", text_of(&output));
-    assert_eq!(names_in(fs_directory.path()), [""; 0]);
-}
-
-/// Runs a shell script in a mount namespace of its own, with the binary as `$NEWROOT` and a directory for mounts as `$FS`.
-fn in_a_mount_namespace(registry: &Registry, script: &str) -> String {
-    let directory = tempfile::tempdir().unwrap();
-    let output = Command::new("unshare")
-        .args(["--mount", "sh", "-c", script])
-        .env("NEWROOT", env!("CARGO_BIN_EXE_newroot"))
-        .env("NEWROOT_REGISTRY", registry.url())
-        .env("DOCKER_CONFIG", "/nonexistent")
-        .env("FS", directory.path())
-        .output()
-        .unwrap();
-    text_of(&output)
-}
-
-#[test]
-fn a_full_disk_is_said_with_what_is_needed_and_what_is_free_and_nothing_is_left_on_it() {
-    let registry = Registry::start();
-    let file = |size: usize| Layer::new().entry(EntryType::Regular, "file", 0o644, "", &vec![b'x'; size]);
-    registry.push("library/large", &[file(3 << 20).gzip()]);
-    let many = (0..600).fold(Layer::new(), |layer, number| layer.file(&format!("file{number}"), "x"));
-    registry.push("library/many", &[many.gzip()]);
-    let layout = tempfile::tempdir().unwrap();
-    common::make_image(layout.path(), &[file(3 << 20).gzip()]);
-    registry.copy(layout.path(), "library/plain", &["--dest-decompress"]);
-    for (image, needed) in [
-        ("large", "needs 3.1 MB at least, and 1."),
-        // Before a byte is fetched: the layers alone are more.
-        ("plain", "needs 3.1 MB at least, and 1.0 MB were free"),
-        // Only the disk can tell how much of it many small files take.
-        ("many", "MB were free"),
-    ] {
-        let said = in_a_mount_namespace(
-            &registry,
-            &format!(
-                "mount -t tmpfs -o size=1M tmpfs $FS; $NEWROOT pull --fs $FS/images {image}; echo status $?; \
-                 echo left: $(ls -A $FS)"
-            ),
-        );
-        assert!(said.contains("status 1\nleft:\n"), "{image}: {said}");
-        assert!(
-            said.contains("newroot: the disk of /") && said.contains("is full: the image needs"),
-            "{image}: {said}"
-        );
-        assert!(said.contains(needed), "{image}: {said}");
-        assert!(said.contains("make room, or pull to another disk by --fs"), "{image}: {said}");
-    }
-}
-
-#[test]
-fn where_nothing_can_be_written_it_says_what_to_do() {
-    let registry = Registry::start();
-    registry.push("library/small", &[Layer::new().file("x", "").gzip()]);
-    let read_only = "mount -t tmpfs -o ro tmpfs $FS; $NEWROOT pull --fs $FS small; echo status $?";
-    let no_longer = "mount -t tmpfs tmpfs $FS; mkdir $FS/small; mount -o remount,ro $FS; $NEWROOT pull --fs $FS small";
-    // Somebody else's directory, for one who is not root.
-    let no_root = "mount -t tmpfs -o mode=755 tmpfs $FS; chmod 755 $(dirname $FS); cp $NEWROOT $FS/newroot; \
-                   setpriv --reuid 65534 --clear-groups $FS/newroot pull --fs $FS/images small";
-    for (script, why) in
-        [(read_only, "Read-only file system"), (no_longer, "Read-only file system"), (no_root, "Permission denied")]
-    {
-        let said = in_a_mount_namespace(&registry, script);
-        assert!(said.contains("newroot: cannot make the directory /") && said.contains(why), "{said}");
-        assert!(said.contains("; pull as root, or below another directory by --fs"), "{said}");
-    }
-}
-
-#[test]
-fn a_mistyped_name_gets_the_nearest_there_is() {
-    let registry = Registry::start();
-    let image = || [Layer::new().file("x", "").gzip()];
-    registry.push("library/alpine:3.20", &image());
-    registry.push("library/alpine:3.21.4", &image());
-    registry.push("team/app:1", &image());
-    let fs_directory = tempfile::tempdir().unwrap();
-    let hint = |url: &str, name: &str| {
-        let output = pull(url, fs_directory.path(), name);
-        assert_eq!(output.status.code(), Some(1));
-        let said = String::from_utf8(output.stderr).unwrap();
-        assert!(said.contains(" has no image ") && said.lines().count() == 1, "{said}");
-        said.trim_end().rsplit_once("; ").unwrap().1.to_owned()
-    };
-    assert_eq!(hint(&registry.url(), "alpine:3.2"), "did you mean alpine:3.20?");
-    assert_eq!(hint(&registry.url(), "alpine"), "did you mean alpine:3.21.4?", "a tag that there is, at least");
-    assert_eq!(hint(&registry.url(), "apline:3.20"), "did you mean alpine?");
-    assert_eq!(hint(&registry.url(), "team/apps:1"), "did you mean team/app?");
-    assert_eq!(hint(&registry.url(), "debian"), "check the name and the tag");
-    // One that was pulled before, from a registry that does not tell what it has.
-    assert!(pull(&registry.url(), fs_directory.path(), "alpine:3.20").status.success());
-    let empty = Registry::start();
-    assert_eq!(hint(&empty.url(), "alpine:3.2"), "did you mean alpine:3.20?");
-}
-
-#[test]
-fn without_a_network_it_names_the_images_that_are_there() {
-    let registry = Registry::start();
-    let fs_directory = tempfile::tempdir().unwrap();
-    for name in ["busybox", "team/app"] {
-        registry.push(
-            &if name.contains('/') { name.to_owned() } else { format!("library/{name}") },
-            &[Layer::new().file("x", "").gzip()],
-        );
-        assert!(pull(&registry.url(), fs_directory.path(), name).status.success());
-    }
-    // A network namespace of its own has no way to anywhere.
-    let output = Command::new("unshare")
-        .args(["--net", env!("CARGO_BIN_EXE_newroot"), "pull", "alpine", "--fs"])
-        .arg(fs_directory.path())
-        .env_remove("NEWROOT_REGISTRY")
-        .output()
-        .unwrap();
-    assert_eq!(output.status.code(), Some(1));
-    let said = String::from_utf8(output.stderr).unwrap();
-    assert!(said.starts_with("newroot: cannot reach docker.io: "), "{said}");
-    assert!(said.ends_with("; until then there is busybox, team/app\n"), "{said}");
-    assert_eq!(said.lines().count(), 1, "{said}");
-    assert_eq!(names_in(fs_directory.path()), ["busybox", "team"]);
 }
 
 /// Everything that a pull shows on a terminal of 80 columns.

@@ -46,7 +46,7 @@ async fn without_a_network_the_images_that_are_there_are_named() {
     let said = page.output_of(HOST, "newroot pull busybox").await;
     assert!(said.contains("Pulling done"), "{said}");
     let said = page.output_of(HOST, "newroot pull alpine; echo status $?").await;
-    assert!(said.contains("; until then there is busybox\r\n") && said.contains("status 1"), "{said}");
+    assert!(said.contains("; what is there without it: busybox\r\n") && said.contains("status 1"), "{said}");
     let said = page.output_of(HOST, "newroot run alpine; echo status $?").await;
-    assert!(said.contains("; until then there is busybox\r\n") && said.contains("status 125"), "{said}");
+    assert!(said.contains("; what is there without it: busybox\r\n") && said.contains("status 125"), "{said}");
 }

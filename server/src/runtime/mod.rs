@@ -8,10 +8,10 @@
 //! 2. [`pull`]: asks a registry for an image and fetches its layers. Its helpers are the way to the registry, the choice
 //!    of a manifest, the download of a layer, and the place on disk; [`registry`] is a registry's address, and
 //!    [`progress`] what is shown meanwhile.
-//! 3. [`unpack`]: after a [`survey`] of each, lays the layers over each other, which gives the rootfs, and [`put`] makes
-//!    what is in them. [`layer`] reads them as streams (by [`zstd`] where they are in that format), [`pax`] and [`sparse`]
-//!    know what archives say beyond the plain, [`rootfs`] makes sure that nothing leaves the directory, [`attributes`]
-//!    sets owners, modes and times, and [`extended_attributes`] the rest.
+//! 3. [`unpack`]: after a [`survey`] of each, lays the layers over each other, which gives the rootfs, and [`put`] (with
+//!    [`make`]) makes what is in them. [`layer`] reads them as streams (by [`zstd`] where they are in that format), [`pax`]
+//!    and [`sparse`] know what archives say beyond the plain, [`rootfs`] makes sure that nothing leaves the directory,
+//!    [`attributes`] sets owners, modes and times, and [`extended_attributes`] the rest.
 //! 4. [`parent`]: starts a child, which is this same program again, in new namespaces. [`attend`] waits for its end and
 //!    hands [`signals`] on until then; [`terminal`] takes the terminal back.
 //! 5. [`child`]: sets the container up from the inside, and becomes the command.
@@ -39,6 +39,7 @@ mod extended_attributes;
 mod image;
 mod init;
 mod layer;
+mod make;
 mod mount_table;
 mod mounts;
 mod nearest;

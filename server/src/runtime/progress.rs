@@ -35,6 +35,13 @@ impl Progress {
     }
 }
 
+impl Drop for Progress {
+    /// Leaves the terminal to whoever writes next. Layers of a failed pull may still be on their way.
+    fn drop(&mut self) {
+        self.bars.iter().for_each(|bars| drop(bars.clear()));
+    }
+}
+
 /// Fits into 80 columns with three digits for the number of layers.
 fn style() -> ProgressStyle {
     let template = "{prefix} [{bar:16}] {decimal_bytes:>9}/{decimal_total_bytes:9}";

@@ -26,7 +26,7 @@ use self::interruption::Interruption;
 use self::layers::{AT_ONCE, Wanted, fetch};
 use self::place::Place;
 use self::room::Room;
-use super::error::PullError;
+use super::error::{PullError, UnpackError};
 use super::layer::Limits;
 use super::options::PullOptions;
 use super::platform::Platform;
@@ -115,7 +115,7 @@ async fn fetch_and_unpack(
         Wanted { descriptor, diff_id, progress }
     });
     let mut layers = std::pin::pin!(fetch(wanted, connection, place.scratch(), interruption));
-    let rootfs = Rootfs::open(&unfinished).map_err(|errno| PullError::OpenRootfs { path: unfinished, errno })?;
+    let rootfs = Rootfs::open(&unfinished).map_err(|errno| PullError::OpenRootfs(UnpackError::OpenRootfs(errno)))?;
     let mut limits = Limits::default();
     let mut left_out = LeftOut::default();
     // Lowest layer first: each is the difference to those before it.

@@ -42,12 +42,17 @@ impl Rootfs {
         }
     }
 
-    /// A directory inside, made with its parents where it is missing.
+    /// A directory inside, made with its parents where it is missing. Errors with EEXIST at a link that leads nowhere.
     pub fn make_directories(&self, path: &Path) -> nix::Result<OwnedFd> {
-        self.make_through_links(path, MAX_LINKS)
+        self.make(path, 0)
     }
 
-    fn make_through_links(&self, path: &Path, links_left: u32) -> nix::Result<OwnedFd> {
+    /// The same, and what links lead to is made too: `lib` may be a link to a `usr/lib` that is still to come.
+    pub fn make_directories_through_links(&self, path: &Path) -> nix::Result<OwnedFd> {
+        self.make(path, MAX_LINKS)
+    }
+
+    fn make(&self, path: &Path, links_left: u32) -> nix::Result<OwnedFd> {
         match self.directory(path) {
             Err(Errno::ENOENT) => {}
             result => return result,
@@ -64,10 +69,9 @@ impl Rootfs {
                         // mkdir(2) subtracts the umask, which is the learner's business and not the image's.
                         Ok(()) => fchmodat(&directory, name.as_os_str(), mode, FchmodatFlags::FollowSymlink)?,
                         // Something has the name, and yet leads nowhere: a symbolic link to what is still to be made.
-                        Err(Errno::EEXIST) => {
+                        Err(Errno::EEXIST) if links_left > 0 => {
                             let target = readlinkat(&directory, name.as_os_str())?;
-                            let left = links_left.checked_sub(1).ok_or(Errno::ELOOP)?;
-                            self.make_through_links(&parent.join(target), left)?;
+                            self.make(&parent.join(target), links_left - 1)?;
                         }
                         Err(errno) => return Err(errno),
                     }

@@ -17,7 +17,15 @@ pub struct Bench {
 impl Bench {
     /// An empty one.
     pub fn new() -> Bench {
-        let directory = tempfile::tempdir().unwrap();
+        Bench::in_directory(tempfile::tempdir().unwrap())
+    }
+
+    /// An empty one on a tmpfs, for those who need very many.
+    pub fn in_memory() -> Bench {
+        Bench::in_directory(tempfile::tempdir_in("/dev/shm").unwrap())
+    }
+
+    fn in_directory(directory: TempDir) -> Bench {
         fs::create_dir(directory.path().join("rootfs")).unwrap();
         fs::create_dir(directory.path().join("outside")).unwrap();
         fs::write(directory.path().join("outside/secret"), "untouched").unwrap();

@@ -160,19 +160,19 @@ pub fn tag_layout(layout: &Path, tag: &str) {
 
 /// Writes an OCI image layout with one image of these gzip layers, whose whole configuration `change` may change.
 pub fn make_odd_image(layout: &Path, layers: &[Vec<u8>], change: impl FnOnce(&mut serde_json::Value)) {
-    let configuration = |config: &serde_json::Value| {
-        let digest = config["digest"].as_str().unwrap().trim_start_matches("sha256:");
-        layout.join("blobs/sha256").join(digest)
+    let read = |descriptor: &serde_json::Value| -> serde_json::Value {
+        let hex = descriptor["digest"].as_str().unwrap().trim_start_matches("sha256:");
+        serde_json::from_slice(&fs::read(layout.join("blobs/sha256").join(hex)).unwrap()).unwrap()
     };
-    let mut descriptor = make_manifest(layout, layers, "amd64", json!({}));
-    let mut manifest: serde_json::Value =
-        serde_json::from_slice(&fs::read(configuration(&descriptor)).unwrap()).unwrap();
-    let mut odd = serde_json::from_slice(&fs::read(configuration(&manifest["config"])).unwrap()).unwrap();
-    change(&mut odd);
-    manifest["config"] = put_blob(layout, "application/vnd.oci.image.config.v1+json", odd.to_string().as_bytes());
-    let media_type = descriptor["mediaType"].as_str().unwrap().to_owned();
-    descriptor = put_blob(layout, &media_type, manifest.to_string().as_bytes());
-    finish_layout(layout, &descriptor);
+    let write = |descriptor: &serde_json::Value, blob: &serde_json::Value| {
+        put_blob(layout, descriptor["mediaType"].as_str().unwrap(), blob.to_string().as_bytes())
+    };
+    let descriptor = make_manifest(layout, layers, "amd64", json!({}));
+    let mut manifest = read(&descriptor);
+    let mut configuration = read(&manifest["config"]);
+    change(&mut configuration);
+    manifest["config"] = write(&manifest["config"], &configuration);
+    finish_layout(layout, &write(&descriptor, &manifest));
 }
 
 /// Writes an OCI image layout with an index of images, each of one gzip layer and for one platform.
@@ -393,6 +393,20 @@ pub fn with_default_signals(command: &Command) -> Command {
 /// `newroot pull --registry URL --fs FS IMAGE`.
 pub fn pull(url: &str, fs: &Path, image: &str) -> Output {
     run_newroot(&["pull", "--registry", url, "--fs", fs.to_str().unwrap(), image])
+}
+
+/// Runs a shell script in a mount namespace of its own, with the binary as `$NEWROOT` and a directory for mounts as `$FS`.
+pub fn in_a_mount_namespace(registry: &Registry, script: &str) -> String {
+    let directory = tempfile::tempdir().unwrap();
+    let output = Command::new("unshare")
+        .args(["--mount", "sh", "-c", script])
+        .env("NEWROOT", env!("CARGO_BIN_EXE_newroot"))
+        .env("NEWROOT_REGISTRY", registry.url())
+        .env("DOCKER_CONFIG", "/nonexistent")
+        .env("FS", directory.path())
+        .output()
+        .unwrap();
+    text_of(&output)
 }
 
 /// Standard output and standard error together.

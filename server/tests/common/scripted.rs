@@ -71,3 +71,19 @@ pub fn answer(body: &[u8], stream: &mut TcpStream) {
     head(body.len(), stream);
     let _ = stream.write_all(body);
 }
+
+/// A registry that gives the same answer to whatever is asked. Returns its address.
+pub fn refusing_registry(status: &'static str, body: &'static str) -> String {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    thread::spawn(move || {
+        for stream in listener.incoming() {
+            let mut stream = stream.unwrap();
+            let mut lines = BufReader::new(stream.try_clone().unwrap());
+            while lines.read_line(&mut String::new()).unwrap() > 2 {}
+            let length = body.len();
+            let _ = write!(stream, "HTTP/1.1 {status}\r\nConnection: close\r\nContent-Length: {length}\r\n\r\n{body}");
+        }
+    });
+    url
+}

@@ -159,7 +159,7 @@ fn check(seeds: std::ops::Range<u64>, hostile: bool) -> (usize, usize) {
     let (mut applied, mut refused) = (0, 0);
     for seed in seeds {
         let mut random = Random::new(seed);
-        let bench = Bench::new();
+        let bench = Bench::in_memory();
         let mut tree = Tree::new();
         let mut files = Vec::new();
         for layer in 1..=3 {

@@ -49,6 +49,8 @@ pub enum PullError {
     Registry { registry: String, message: String },
     #[error("{image} is not made for {wanted}; there is {offered}; choose one of them by --platform")]
     Platform { image: String, wanted: String, offered: String },
+    #[error("{cause}; or did you mean {name}?")]
+    DidYouMean { cause: Box<PullError>, name: String },
     #[error("{cause}; until then there is {others}")]
     OnlyOthers { cause: Box<PullError>, others: String },
     #[error("the image has {layers} layers; none is made of so many")]
@@ -91,8 +93,8 @@ pub enum PullError {
     Record { path: PathBuf, source: io::Error },
     #[error("cannot unpack {layer}")]
     Unpack { layer: Blob, source: UnpackError },
-    #[error("cannot open(2) the directory {path} to unpack into: {errno}")]
-    OpenRootfs { path: PathBuf, errno: Errno },
+    #[error(transparent)]
+    OpenRootfs(UnpackError),
     #[error("stopped by {signal}; nothing of the pull is left")]
     Interrupted { signal: Signal },
 }

@@ -99,7 +99,9 @@ fn explain(error: OciDistributionError, reference: &Reference) -> PullError {
         OciDistributionError::ServerError { code: 404, .. } => {
             PullError::NotFound { image, registry, hint: String::new() }
         }
-        OciDistributionError::ServerError { code: 429, message, .. } => PullError::TooManyPulls { registry, message },
+        OciDistributionError::ServerError { code: 429, message, .. } => {
+            PullError::TooManyPulls { registry, message: message_of(&message) }
+        }
         // A mirror that cannot reach what it mirrors says so, and what it has; there is no point in asking again.
         OciDistributionError::ServerError { code: 502, message, .. } if message.contains("UNAVAILABLE") => {
             PullError::Mirror { image, registry, message: message_of(&message) }

@@ -27,6 +27,11 @@ pub async fn add(error: PullError, connection: &Connection, options: &PullOption
             };
             PullError::NotFound { image, registry, hint }
         }
+        // Docker Hub says the same of what is private and of what does not exist.
+        PullError::Unauthorized { .. } => match nearest(options.image.name(), Image::all(&options.fs)) {
+            Some(name) => PullError::DidYouMean { cause: Box::new(error), name },
+            None => error,
+        },
         error if error.is_out_of_reach() => match Image::all(&options.fs).as_slice() {
             [] => error,
             names => PullError::OnlyOthers { cause: Box::new(error), others: names.join(", ") },

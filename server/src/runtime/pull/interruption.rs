@@ -11,10 +11,15 @@ use tokio::sync::watch;
 pub struct Interruption(watch::Receiver<Option<Signal>>);
 
 impl Interruption {
-    /// Begins to watch for signals. From now on none of them ends the program by itself. Only within a tokio runtime.
+    /// Begins to watch for signals: from now on none of them ends the program by itself. Call it within a tokio runtime.
     pub fn watch() -> io::Result<Interruption> {
         let (tell, told) = watch::channel(None);
+        let ignored = ignored_signals();
         for which in [Signal::SIGINT, Signal::SIGTERM, Signal::SIGHUP] {
+            // nohup(1) and shells have their reasons: what was ignored when this program began stays so.
+            if ignored & 1 << (which as i32 - 1) != 0 {
+                continue;
+            }
             let (mut signals, tell) = (signal(SignalKind::from_raw(which as i32))?, tell.clone());
             tokio::spawn(async move {
                 signals.recv().await;
@@ -40,6 +45,13 @@ impl Interruption {
     pub fn signal(&self) -> Option<Signal> {
         *self.0.borrow()
     }
+}
+
+/// The signals that this process ignores, a bit for each from the lowest on (`SigIgn` in proc_pid_status(5)).
+fn ignored_signals() -> u64 {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let mask = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
+    mask.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok()).unwrap_or(0)
 }
 
 /// A file that reads as usual until a signal comes, and from then on not at all.
