@@ -14,7 +14,7 @@ use common::{Layer, Registry, busybox, make_image, make_index, names_in, newroot
 use newroot::registry::Digest;
 use serde_json::json;
 use tar::EntryType;
-use tempfile::TempDir;
+use tempfile::{TempDir, TempPath};
 
 fn images(state: &Path, arguments: &[&str]) -> Output {
     let (verb, rest) = arguments.split_first().unwrap();
@@ -251,7 +251,7 @@ fn damaged_and_hostile_files_are_refused_and_leave_nothing() {
 
 /// A `docker save` archive with one layer of this name in its `manifest.json`. It also has an absolute name and links that
 /// lead out.
-fn docker_archive(layer: &str, diff_id: &Digest) -> PathBuf {
+fn docker_archive(layer: &str, diff_id: &Digest) -> TempPath {
     let config = json!({ "rootfs": { "type": "layers", "diff_ids": [diff_id.as_str()] } }).to_string();
     let manifest = json!([{ "Config": "c.json", "RepoTags": ["x:1"], "Layers": [layer] }]).to_string();
     let archive = Layer::new()
@@ -263,7 +263,7 @@ fn docker_archive(layer: &str, diff_id: &Digest) -> PathBuf {
         .hard_link("hard", "/etc/passwd")
         .symlink("other/layer.tar", "../real.tar")
         .file("real.tar", "a layer");
-    let (_, path) = tempfile::NamedTempFile::new().unwrap().keep().unwrap();
+    let path = tempfile::NamedTempFile::new().unwrap().into_temp_path();
     fs::write(&path, archive.tar()).unwrap();
     path
 }
@@ -275,7 +275,6 @@ fn links_in_an_archive_stay_in_it() {
     for layer in ["out", "circle", "hard", "/etc/passwd", "missing"] {
         let archive = docker_archive(layer, &wrong);
         refuses(state.path(), &archive, None, &format!("`{layer}` is missing"));
-        fs::remove_file(archive).unwrap();
     }
     let archive = docker_archive("other/layer.tar", &wrong);
     refuses(state.path(), &archive, None, "`other/layer.tar` is damaged");

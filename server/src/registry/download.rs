@@ -108,8 +108,11 @@ impl Downloads {
         }
         self.cache.content().keep(blob, digest)?;
         progress.send_modify(|progress| progress.readable = arrived);
-        // Its followers have it open: others make room for it, if that is needed.
-        self.cache.make_room(0)
+        // Its followers have it open: others make room for it, if that is needed. If they cannot, it is here all the same.
+        if let Err(error) = self.cache.make_room(0) {
+            tracing::warn!("the mirror's cache is over its limit: {error}");
+        }
+        Ok(())
     }
 
     fn running(&self) -> MutexGuard<'_, HashMap<Digest, Arriving>> {

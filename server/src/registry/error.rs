@@ -84,18 +84,4 @@ impl StoreError {
     pub fn may_pass(&self) -> bool {
         matches!(self, StoreError::Cut { .. } | StoreError::Trouble { .. })
     }
-
-    /// Whether it is the registry that fails, so that what it has said before is the best there is.
-    pub fn is_the_upstreams(&self) -> bool {
-        use StoreError::{Corrupted, Cut, TooManyRequests, Trouble, Unreachable, Upstream};
-        matches!(
-            self,
-            Unreachable { .. }
-                | Cut { .. }
-                | Trouble { .. }
-                | TooManyRequests { .. }
-                | Upstream { .. }
-                | Corrupted { .. }
-        )
-    }
 }

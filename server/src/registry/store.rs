@@ -100,8 +100,11 @@ impl Store {
         };
         match tokio::time::timeout(SLOW, fetched).await {
             Ok(Ok(manifest)) => Ok(manifest),
+            // The registry has said that there is no such thing, or not for us.
+            Ok(Err(error)) if matches!(*error, StoreError::ManifestUnknown | StoreError::Unauthorized { .. }) => {
+                Err(error)
+            }
             // Better what the tag was yesterday than nothing at all.
-            Ok(Err(error)) if !error.is_the_upstreams() => Err(error),
             Ok(Err(_)) | Err(_) => Ok(stale),
         }
     }
@@ -116,7 +119,7 @@ impl Store {
             // `None`: somebody has fetched it since we looked.
             if let Some(arriving) = self.downloads.join(upstream, name, digest)? {
                 let blob = Blob::Arriving(arriving);
-                return blob.started().await.map(|()| blob);
+                return blob.started().await.map(|()| blob).map_err(|error| self.offline(error));
             }
         }
     }

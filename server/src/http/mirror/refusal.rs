@@ -1,5 +1,6 @@
 //! Why a request gets no content, in the form that registries' clients understand.
 
+use std::io;
 use std::sync::Arc;
 
 use axum::http::{HeaderValue, StatusCode, header};
@@ -67,6 +68,9 @@ fn status_of(error: &StoreError) -> StatusCode {
         StoreError::Unauthorized { .. } | StoreError::NotMirrored { .. } => StatusCode::FORBIDDEN,
         StoreError::TooManyRequests { .. } => StatusCode::TOO_MANY_REQUESTS,
         StoreError::DiskFull { .. } => StatusCode::INSUFFICIENT_STORAGE,
+        StoreError::Write { source, .. } if source.kind() == io::ErrorKind::StorageFull => {
+            StatusCode::INSUFFICIENT_STORAGE
+        }
         // What a moment may mend is worth another try.
         StoreError::Cut { .. } | StoreError::Trouble { .. } => StatusCode::SERVICE_UNAVAILABLE,
         StoreError::Unreachable { .. }
