@@ -109,7 +109,7 @@ pub fn disk(state: &Path) -> Finding {
     const LEAST: u64 = 64 << 20;
     const ENOUGH: u64 = 2 << 30;
     let free = match statvfs(existing(state)) {
-        Ok(space) => space.blocks_available() as u64 * space.fragment_size() as u64,
+        Ok(space) => space.blocks_available() * space.fragment_size(),
         Err(errno) => return Finding::lacking("disk", format!("{}: {errno}", state.display()), "name another --state"),
     };
     let found = format!("{} free for {}", size(free), state.display());

@@ -35,14 +35,17 @@ pub fn clone(namespaces: CloneFlags, child: impl Fn() -> u8) -> nix::Result<Pid>
 /// Sets every signal to its default action and unblocks all of them: exec(2) hands ignored and blocked signals on, so
 /// without this a container started from a script's background would be deaf to Ctrl-C.
 pub fn default_signals() {
-    let default = SigAction::new(SigHandler::SigDfl, SaFlags::empty(), SigSet::empty());
-    for signal in Signal::iterator() {
-        // SAFETY: SIG_DFL is no handler, so no code of ours can be called from a signal. SIGKILL and SIGSTOP answer
-        // EINVAL: they always have their default action.
-        let _ = unsafe { sigaction(signal, &default) };
-    }
+    Signal::iterator().for_each(default_signal);
     // Only an unknown operation can fail here (sigprocmask(2)).
     let _ = SigSet::empty().thread_set_mask();
+}
+
+/// Sets a signal to its default action.
+pub fn default_signal(signal: Signal) {
+    let default = SigAction::new(SigHandler::SigDfl, SaFlags::empty(), SigSet::empty());
+    // SAFETY: SIG_DFL is no handler, so no code of ours can be called from a signal. SIGKILL and SIGSTOP answer EINVAL:
+    // they always have their default action.
+    let _ = unsafe { sigaction(signal, &default) };
 }
 
 /// Starts a command with every signal as by default, whatever this process holds back.

@@ -112,6 +112,15 @@ fn a_signal_that_newroot_was_started_to_ignore_does_nothing() {
 }
 
 #[test]
+fn the_exit_status_is_there_even_if_newroot_was_started_to_ignore_its_children() {
+    let machine = Machine::new();
+    let inner = machine.run(&["busybox", "sh", "-c", "exit 3"]);
+    let mut command = Command::new("env");
+    command.args(["--ignore-signal=CHLD"]).arg(inner.get_program()).args(inner.get_args());
+    assert_eq!(command.output().unwrap().status.code(), Some(3));
+}
+
+#[test]
 fn an_init_buries_orphans_and_a_command_as_process_1_need_not() {
     let machine = Machine::new();
     for (flags, expected) in [(&["--mount", "default"][..], ["Z"].as_slice()), (&["--mount", "default", "--init"], &[])]
@@ -127,7 +136,8 @@ fn an_init_buries_orphans_and_a_command_as_process_1_need_not() {
             let all = children(&first);
             all.split_whitespace().filter(|pid| stat(pid).contains("(busybox) ")).map(str::to_owned).collect()
         };
-        let orphan = orphans().pop().expect("an orphan is a child of process 1");
+        eventually("an orphan is a child of process 1", || orphans().len() == 1);
+        let orphan = orphans().remove(0);
         kill(Pid::from_raw(orphan.parse().unwrap()), Signal::SIGKILL).unwrap();
         eventually("the orphan is where it belongs", || {
             let states: Vec<String> =
