@@ -48,7 +48,8 @@ pub fn default_signal(signal: Signal) {
     let _ = unsafe { sigaction(signal, &default) };
 }
 
-/// Starts a command with every signal as by default, whatever this process holds back.
+/// Starts a command with every signal as by default. A child inherits what this process holds back, and keeps it over
+/// execve(2); so for this one that is undone.
 pub fn spawn(command: &mut Command) -> io::Result<Pid> {
     // SAFETY: between fork and exec only what signal-safety(7) lists may be called, and that lists sigaction(2) and
     // sigprocmask(2); nothing else is called.
