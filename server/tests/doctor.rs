@@ -7,6 +7,7 @@ mod common;
 use std::net::TcpListener;
 use std::process::{Command, Output};
 
+use common::playground::{HOST, Playground};
 use common::{newroot, text_of};
 use tempfile::TempDir;
 
@@ -90,6 +91,15 @@ fn user_namespaces_that_are_forbidden_are_named_by_their_setting() {
     let mut lines = said.lines().skip_while(|line| !line.starts_with("LACKS namespaces: "));
     assert!(lines.next().is_some(), "{said}");
     assert!(lines.next().is_some_and(|line| line.contains("sysctl -w user.max_user_namespaces=")), "{said}");
+}
+
+#[tokio::test]
+async fn a_lab_is_no_machine_for_labs_and_says_so() {
+    let playground = Playground::start(None);
+    let mut page = playground.open(&playground.new_cookie()).await;
+    let said = page.output_of(HOST, &format!("newroot doctor {NOBODY}; echo status=$?")).await;
+    assert!(said.contains("status=1\r\n") && said.contains("LACKS seccomp: "), "{said}");
+    assert!(said.contains("ok    root: ") && said.contains("`newroot serve` will not work here"), "{said}");
 }
 
 #[test]

@@ -12,7 +12,7 @@ use nix::unistd::{AccessFlags, access, geteuid, getpid};
 
 use super::{Finding, Plan, Verdict};
 use crate::lab::cgroup::{Cgroup, Limits};
-use crate::runtime::Registry;
+use crate::runtime::{Registry, has_capability, trees_of_version_1};
 
 /// The capabilities that labs are made with, by their numbers (capabilities(7)).
 const CAPABILITIES: [(&str, u32); 8] = [
@@ -37,11 +37,8 @@ pub fn root() -> Finding {
         let found = format!("this is user {}, and only root may make namespaces, mounts and cgroups", geteuid());
         return Finding::lacking("root", found, "start it with sudo");
     }
-    let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
-    let effective = status.lines().find_map(|line| line.strip_prefix("CapEff:"));
-    let effective = effective.and_then(|set| u64::from_str_radix(set.trim(), 16).ok()).unwrap_or_default();
-    let missing: Vec<&str> =
-        CAPABILITIES.iter().filter(|(_, number)| effective >> number & 1 == 0).map(|(name, _)| *name).collect();
+    let missing = CAPABILITIES.iter().filter(|(_, number)| !has_capability(*number));
+    let missing: Vec<&str> = missing.map(|(name, _)| *name).collect();
     if missing.is_empty() {
         return Finding::good("root", "with all capabilities that labs are made with");
     }
@@ -82,8 +79,7 @@ const MEND_CGROUPS: &str = "have the controllers memory, pids and cpu mounted be
 /// Which version this process's controllers are in.
 fn version() -> &'static str {
     let own = fs::read_to_string("/proc/self/cgroup").unwrap_or_default();
-    let mut trees = own.lines().filter_map(|line| line.split(':').nth(1));
-    if trees.any(|tree| !tree.is_empty() && !tree.starts_with("name=")) { "version 1" } else { "version 2" }
+    if trees_of_version_1(&own).is_empty() { "version 2" } else { "version 1" }
 }
 
 pub fn memory(plan: &Plan) -> Finding {
@@ -109,7 +105,7 @@ pub fn disk(state: &Path) -> Finding {
     const LEAST: u64 = 64 << 20;
     const ENOUGH: u64 = 2 << 30;
     let free = match statvfs(existing(state)) {
-        Ok(space) => space.blocks_available() as u64 * space.fragment_size() as u64,
+        Ok(space) => space.blocks_available() * space.fragment_size(),
         Err(errno) => return Finding::lacking("disk", format!("{}: {errno}", state.display()), "name another --state"),
     };
     let found = format!("{} free for {}", size(free), state.display());

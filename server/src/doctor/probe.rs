@@ -22,14 +22,15 @@ pub fn probe(namespaces: CloneFlags, work: impl Fn() -> io::Result<()>) -> io::R
         let result = wait_to_be_mapped(namespaces, &is_mapped).and_then(|()| work());
         result.err().map_or(0, |error| error.raw_os_error().unwrap_or(libc::EIO) as u8)
     })?;
-    let started = if namespaces.contains(CloneFlags::CLONE_NEWUSER) { map_ids(child).map(drop) } else { Ok(()) };
-    let started = started.and_then(|()| mapped.write_all(b"."));
+    let ids = if namespaces.contains(CloneFlags::CLONE_NEWUSER) { map_ids(child).map(Some) } else { Ok(None) };
+    let started = ids.and_then(|ids| mapped.write_all(b".").map(|()| ids));
     if started.is_err() {
         // It waits for what does not come.
         kill(child, Signal::SIGKILL)?;
     }
     let ended = waitpid(child, None)?;
-    started?;
+    // Only now another may have the same ids.
+    drop(started?);
     match ended {
         WaitStatus::Exited(_, 0) => Ok(()),
         WaitStatus::Exited(_, errno) => Err(io::Error::from_raw_os_error(errno)),
@@ -61,7 +62,7 @@ fn wait_to_be_mapped(namespaces: CloneFlags, mut mapped: &io::PipeReader) -> io:
     Ok(())
 }
 
-/// Maps ids from 0 on to a range that no lab has. It stays taken as long as the value lives, which is longer than needed.
+/// Maps ids from 0 on to a range that no lab has, as long as the value lives.
 fn map_ids(child: Pid) -> io::Result<UidRange> {
     let ids = UidRange::take()?;
     let map = format!("0 {} {}", ids.first, UidRange::MAPPED);

@@ -1,7 +1,7 @@
 //! The parent while the container runs: hands signals on to it, stops with it, and waits for its end.
 
 use nix::sys::signal::{SigSet, Signal, kill, raise};
-use nix::sys::wait::{WaitPidFlag, waitpid};
+use nix::sys::wait::{Id, WaitPidFlag, waitid, waitpid};
 use nix::unistd::Pid;
 
 use super::error::RunError;
@@ -49,6 +49,8 @@ pub fn attend(child: Pid, held: &Held) -> Result<u8, RunError> {
 fn pause_with(child: Pid) {
     // Like SIGKILL, SIGSTOP reaches process 1 from outside.
     let _ = kill(child, Signal::SIGSTOP);
+    // Not before it has stopped (or ended; WNOWAIT leaves that to be told): it could still read what is typed next.
+    let _ = waitid(Id::Pid(child), WaitPidFlag::WSTOPPED | WaitPidFlag::WEXITED | WaitPidFlag::WNOWAIT);
     // Not SIGSTOP for this process: where no shell waits, SIGTSTP does nothing, and nobody is stuck.
     let stop: SigSet = [Signal::SIGTSTP].into_iter().collect();
     let _ = raise(Signal::SIGTSTP);

@@ -64,7 +64,7 @@ fn mount_tree(rootfs: &Path, controllers: &str) -> Result<(), RunError> {
 
 /// The controllers of each tree of version 1 that this process is in, from the text of /proc/PID/cgroup (cgroups(7)).
 /// None where only names are left of that version: then the controllers are in version 2.
-fn trees_of_version_1(text: &str) -> Vec<&str> {
+pub fn trees_of_version_1(text: &str) -> Vec<&str> {
     // NUMBER:CONTROLLERS:PATH; version 2 has no list of controllers.
     let trees: Vec<&str> =
         text.lines().filter_map(|line| line.split(':').nth(1)).filter(|tree| !tree.is_empty()).collect();

@@ -13,6 +13,7 @@ use super::error::RunError;
 use super::init;
 use super::options::{MountSet, RootMethod, RunOptions};
 use super::program::Program;
+use super::signals::Held;
 use super::user::User;
 use super::{devices, mounts, process, root};
 
@@ -94,10 +95,11 @@ fn run_command(options: &RunOptions, config: &Config) -> Result<u8, RunError> {
     // Rust ignores SIGPIPE, and the command would inherit that.
     process::default_signals();
     let failure = if options.init {
-        match init::run(command) {
-            Err(init::Failure::NotStarted(error)) => error,
-            Err(init::Failure::Init(error)) => return Err(error),
-            Ok(status) => return Ok(status),
+        // Before there is a child, so that neither a signal nor its end comes too early.
+        let held = Held::new(&[])?;
+        match process::spawn(&mut command) {
+            Ok(child) => return init::run(child, &held),
+            Err(failure) => failure,
         }
     } else {
         // A name without `/` is looked for in PATH, and by now that means: below the new root.

@@ -1,41 +1,25 @@
 //! `--init`: process 1 of the container, when the command shall not be it. It hands signals on and buries the dead.
 
-use std::io;
-use std::process::Command;
-
 use nix::errno::Errno;
 use nix::sys::signal::Signal;
 use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
 use nix::unistd::Pid;
 
 use super::error::RunError;
-use super::process;
 use super::signals::Held;
 
-/// Why the command did not run to its end.
-pub enum Failure {
-    /// It was not started; execve(2) said why.
-    NotStarted(io::Error),
-    /// Its process 1 failed.
-    Init(RunError),
-}
-
 // step: init
-/// Starts the command as a child, and stays process 1 until it ends; returns its exit status.
+/// Stays process 1 until the command, its child, ends; returns its exit status.
 ///
 /// Process 1 has two duties that programs do not know of. A process whose parent has ended becomes its child, and stays
 /// a zombie until it is waited for. And a signal for which it has no handler never reaches it; its child has no such
 /// privilege, so that SIGTERM ends a plain `sleep`.
-pub fn run(mut command: Command) -> Result<u8, Failure> {
-    // First, so that neither a signal nor the end of a child comes too early.
-    let held = Held::new(&[]).map_err(Failure::Init)?;
-    // A child inherits what is held back, and keeps it over execve(2); so for this one that is undone.
-    let child = process::spawn(&mut command).map_err(Failure::NotStarted)?;
+pub fn run(child: Pid, held: &Held) -> Result<u8, RunError> {
     loop {
-        let taken = held.take().map_err(Failure::Init)?;
+        let taken = held.take()?;
         if taken.signal != Signal::SIGCHLD {
             taken.hand_on(child);
-        } else if let Some(status) = bury(child).map_err(Failure::Init)? {
+        } else if let Some(status) = bury(child)? {
             // With process 1 the kernel ends whatever is left in the PID namespace.
             return Ok(status);
         }

@@ -65,6 +65,7 @@ mod user;
 mod zstd;
 
 pub use certificates::ensure_certificates;
+pub use cgroups::trees_of_version_1;
 pub use child::run as run_child;
 pub use credentials::{Credentials, CredentialsError, find as find_credentials};
 pub use error::{PullError, RunError, UnpackError};
@@ -73,6 +74,7 @@ pub use layer::{Compression, Limits};
 pub use options::{MountSet, Propagation, PullOptions, RootMethod, RunOptions};
 pub use parent::run;
 pub use platform::{InvalidPlatform, Platform};
+pub use privilege::has_capability;
 pub use process::{clone, default_signals};
 pub use progress::Progress;
 pub use pull::{Blob, Pulled, client, innermost, pull};

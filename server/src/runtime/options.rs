@@ -104,7 +104,8 @@ pub enum MountSet {
     None,
     /// A proc file system on /proc
     Proc,
-    /// What Docker mounts in every container: /proc, /dev with its devices, /dev/pts, /dev/shm, /dev/mqueue, /sys
+    /// What Docker mounts in every container: /proc, /dev with its devices, /dev/pts, /dev/shm, /dev/mqueue, /sys,
+    /// /sys/fs/cgroup
     Default,
 }
 

@@ -44,6 +44,8 @@ pub fn run(options: &RunOptions, arguments: impl Iterator<Item = OsString>) -> R
     let terminal = Terminal::remember();
     // From here on, so that no signal comes too early. SIGTSTP is Ctrl-Z; SIGTTOU would come of taking the terminal back.
     let held = Held::new(&[Signal::SIGTSTP, Signal::SIGTTOU])?;
+    // The kernel buries the children of a process that ignores this signal, and their exit statuses with them.
+    process::default_signal(Signal::SIGCHLD);
     // The program starts itself again: `newroot run alpine sh` becomes `newroot child alpine sh`. All memory is new
     // after that, so nothing of this process's state can follow into the container by accident.
     let command = again(c"child".to_owned());

@@ -31,8 +31,8 @@ pub fn why_no_namespaces(errno: Errno) -> String {
 /// Its number in the capability sets (capabilities(7)).
 const CAP_SYS_ADMIN: u32 = 21;
 
-/// Whether this process has a capability now.
-fn has_capability(number: u32) -> bool {
+/// Whether this process has a capability now, by its number.
+pub fn has_capability(number: u32) -> bool {
     let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
     let effective = status.lines().find_map(|line| line.strip_prefix("CapEff:"));
     effective.and_then(|set| u64::from_str_radix(set.trim(), 16).ok()).is_some_and(|set| set >> number & 1 == 1)

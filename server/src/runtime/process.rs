@@ -35,17 +35,21 @@ pub fn clone(namespaces: CloneFlags, child: impl Fn() -> u8) -> nix::Result<Pid>
 /// Sets every signal to its default action and unblocks all of them: exec(2) hands ignored and blocked signals on, so
 /// without this a container started from a script's background would be deaf to Ctrl-C.
 pub fn default_signals() {
-    let default = SigAction::new(SigHandler::SigDfl, SaFlags::empty(), SigSet::empty());
-    for signal in Signal::iterator() {
-        // SAFETY: SIG_DFL is no handler, so no code of ours can be called from a signal. SIGKILL and SIGSTOP answer
-        // EINVAL: they always have their default action.
-        let _ = unsafe { sigaction(signal, &default) };
-    }
+    Signal::iterator().for_each(default_signal);
     // Only an unknown operation can fail here (sigprocmask(2)).
     let _ = SigSet::empty().thread_set_mask();
 }
 
-/// Starts a command with every signal as by default, whatever this process holds back.
+/// Sets a signal to its default action.
+pub fn default_signal(signal: Signal) {
+    let default = SigAction::new(SigHandler::SigDfl, SaFlags::empty(), SigSet::empty());
+    // SAFETY: SIG_DFL is no handler, so no code of ours can be called from a signal. SIGKILL and SIGSTOP answer EINVAL:
+    // they always have their default action.
+    let _ = unsafe { sigaction(signal, &default) };
+}
+
+/// Starts a command with every signal as by default. A child inherits what this process holds back, and keeps it over
+/// execve(2); so for this one that is undone.
 pub fn spawn(command: &mut Command) -> io::Result<Pid> {
     // SAFETY: between fork and exec only what signal-safety(7) lists may be called, and that lists sigaction(2) and
     // sigprocmask(2); nothing else is called.

@@ -74,7 +74,11 @@ impl Taken {
 /// Whether a signal has any effect on process 1 of a PID namespace: whether it catches, ignores or blocks it. The
 /// default action of a signal is for all other processes (pid_namespaces(7)).
 pub fn heeds(first: Pid, signal: Signal) -> bool {
-    signals_of(&first.to_string(), &["SigCgt:", "SigIgn:", "SigBlk:"]) & bit(signal) != 0
+    // What an init blocks it takes by sigwait(3) later on. Ctrl-Z is nothing that it waits for: but whoever is just about
+    // to fork blocks everything for a moment.
+    let fields: &[&str] =
+        if signal == Signal::SIGTSTP { &["SigCgt:", "SigIgn:"] } else { &["SigCgt:", "SigIgn:", "SigBlk:"] };
+    signals_of(&first.to_string(), fields) & bit(signal) != 0
 }
 
 /// The signals in some fields of /proc/PID/status (proc_pid_status(5)), a bit each. None where nothing can be read.

@@ -2,7 +2,7 @@
 
 use std::fs::File;
 use std::io::{Read, Write};
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::AsFd;
 use std::process::{Child, Command};
 use std::sync::mpsc::{Receiver, channel};
 use std::time::Duration;
@@ -41,7 +41,7 @@ impl Terminal {
         }
         let process = on_terminal.spawn(inside).unwrap();
         let (say, said) = channel();
-        let mut output = File::from(OwnedFd::from(pty.as_fd().try_clone_to_owned().unwrap()));
+        let mut output = File::from(pty.as_fd().try_clone_to_owned().unwrap());
         std::thread::spawn(move || {
             let mut buffer = [0; 4096];
             // It ends with EIO when nobody has the terminal open any more.

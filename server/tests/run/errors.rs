@@ -8,7 +8,7 @@ use tar::EntryType;
 use tempfile::TempDir;
 
 use crate::common::playground::{HOST, Playground};
-use crate::common::{Layer, Registry, busybox, newroot, pull, run_newroot, text_of};
+use crate::common::{Layer, Registry, busybox, pull, run_newroot, text_of};
 use crate::machine::Machine;
 
 /// What follows `newroot run`, its exit status, and words that are among what it says.
@@ -129,6 +129,12 @@ async fn every_flag_and_every_error_inside_a_lab() {
         assert!(said.contains(&format!("status={status}\r\n")), "newroot run {typed}: {said}");
         assert!(said.contains(words), "newroot run {typed}: {words:?} is not in {said}");
     }
+    // Ctrl-C, at the terminal that a learner types in.
+    page.run(HOST, "newroot run tools sh -c 'echo re\"\"ady; exec sleep 1000'; echo status=$?").await;
+    page.until("the command", |page| page.text_since(HOST, 0).contains("ready\r\n")).await;
+    page.type_keys(HOST, b"\x03").await;
+    let is_over = "status=130\r\n";
+    page.until("its end", |page| page.text_since(HOST, 0).contains(is_over) && page.has_prompt(HOST)).await;
 }
 
 #[test]

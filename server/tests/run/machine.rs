@@ -5,6 +5,7 @@ use std::io::{BufRead, BufReader, Read};
 use std::os::unix::fs::MetadataExt;
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
 
 use shared::mount::{Mount, parse_table};
 use tempfile::TempDir;
@@ -101,4 +102,13 @@ pub fn mounts_of(process: impl std::fmt::Display) -> Vec<Mount> {
 /// The inode number of a namespace.
 pub fn namespace_of(process: impl std::fmt::Display, kind: &str) -> u64 {
     fs::metadata(format!("/proc/{process}/ns/{kind}")).unwrap().ino()
+}
+
+/// Waits until something is so, for want of anything that would tell.
+pub fn eventually(what: &str, is_so: impl Fn() -> bool) {
+    let start = Instant::now();
+    while !is_so() {
+        assert!(start.elapsed() < Duration::from_secs(30), "never: {what}");
+        std::thread::yield_now();
+    }
 }

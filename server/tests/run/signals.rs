@@ -3,13 +3,12 @@
 use std::fs;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::process::{Child, Command, Stdio};
-use std::time::{Duration, Instant};
 
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
 use crate::common::{Layer, Registry, busybox, newroot, pull, text_of, with_default_signals};
-use crate::machine::Machine;
+use crate::machine::{Machine, eventually};
 
 const ALL: [Signal; 6] =
     [Signal::SIGHUP, Signal::SIGINT, Signal::SIGQUIT, Signal::SIGTERM, Signal::SIGUSR1, Signal::SIGUSR2];
@@ -52,15 +51,6 @@ impl Running {
         let mut said = String::new();
         self.process.stderr.take().unwrap().read_to_string(&mut said).unwrap();
         (self.process.wait().unwrap().code(), said)
-    }
-}
-
-/// Waits until something is so, for want of anything that would tell.
-fn eventually(what: &str, is_so: impl Fn() -> bool) {
-    let start = Instant::now();
-    while !is_so() {
-        assert!(start.elapsed() < Duration::from_secs(30), "never: {what}");
-        std::thread::yield_now();
     }
 }
 
@@ -112,6 +102,15 @@ fn a_signal_that_newroot_was_started_to_ignore_does_nothing() {
 }
 
 #[test]
+fn the_exit_status_is_there_even_if_newroot_was_started_to_ignore_its_children() {
+    let machine = Machine::new();
+    let inner = machine.run(&["busybox", "sh", "-c", "exit 3"]);
+    let mut command = Command::new("env");
+    command.args(["--ignore-signal=CHLD"]).arg(inner.get_program()).args(inner.get_args());
+    assert_eq!(command.output().unwrap().status.code(), Some(3));
+}
+
+#[test]
 fn an_init_buries_orphans_and_a_command_as_process_1_need_not() {
     let machine = Machine::new();
     for (flags, expected) in [(&["--mount", "default"][..], ["Z"].as_slice()), (&["--mount", "default", "--init"], &[])]
@@ -127,7 +126,8 @@ fn an_init_buries_orphans_and_a_command_as_process_1_need_not() {
             let all = children(&first);
             all.split_whitespace().filter(|pid| stat(pid).contains("(busybox) ")).map(str::to_owned).collect()
         };
-        let orphan = orphans().pop().expect("an orphan is a child of process 1");
+        eventually("an orphan is a child of process 1", || orphans().len() == 1);
+        let orphan = orphans().remove(0);
         kill(Pid::from_raw(orphan.parse().unwrap()), Signal::SIGKILL).unwrap();
         eventually("the orphan is where it belongs", || {
             let states: Vec<String> =

@@ -1,10 +1,11 @@
 //! The terminal: keys, jobs, sizes and names, with a shell around `newroot run` and without.
 
+use std::fs;
 use std::process::Command;
 
 use crate::common::terminal::{CTRL_BACKSLASH, CTRL_C, CTRL_Z, Terminal};
 use crate::common::text_of;
-use crate::machine::Machine;
+use crate::machine::{Machine, eventually};
 
 /// `newroot run …` as words for a shell.
 fn words(machine: &Machine, arguments: &[&str]) -> String {
@@ -88,6 +89,14 @@ fn ctrl_c_ends_a_command_that_is_process_1_and_says_why_it_was_killed() {
     }
 }
 
+/// /proc/PID/stat of every process below one.
+fn below(process: &str) -> Vec<String> {
+    let children = fs::read_to_string(format!("/proc/{process}/task/{process}/children")).unwrap();
+    let stat = |child: &str| fs::read_to_string(format!("/proc/{child}/stat")).unwrap();
+    let with_its_own = |child: &str| [vec![stat(child)], below(child)].concat();
+    children.split_whitespace().flat_map(with_its_own).collect()
+}
+
 #[test]
 fn ctrl_z_stops_the_container_with_its_parent_and_fg_lets_both_go_on() {
     let machine = Machine::new();
@@ -99,6 +108,9 @@ fn ctrl_z_stops_the_container_with_its_parent_and_fg_lets_both_go_on() {
         terminal.type_keys(CTRL_Z);
         terminal.until("Stopped");
         terminal.until("outside> ");
+        eventually("everyone in the container has stopped", || {
+            below(&terminal.process().to_string()).iter().all(|stat| stat.contains(") T "))
+        });
         terminal.type_keys("echo $((6*7))\n");
         terminal.until("42\r\n");
         terminal.type_keys("fg\n");

@@ -101,7 +101,7 @@ pub enum RunError {
         "exec {program} in {image}: EACCES: it may not be executed by anybody (mode {mode:03o}); chmod +x allows it"
     )]
     NotExecutable { program: String, image: String, mode: u32 },
-    #[error("exec {program} in {image}: {errno}")]
+    #[error("exec {program} in {image}: {errno}; see execve(2)")]
     Exec { program: String, image: String, errno: Errno },
 }
 
