@@ -1,5 +1,7 @@
 //! The parent while the container runs: hands signals on to it, stops with it, and waits for its end.
 
+use std::io::{Write, stderr};
+
 use nix::sys::signal::{SigSet, Signal, kill, raise};
 use nix::sys::wait::{Id, WaitPidFlag, waitid, waitpid};
 use nix::unistd::Pid;
@@ -32,16 +34,22 @@ pub fn attend(child: Pid, held: &Held) -> Result<u8, RunError> {
             signal => {
                 // Any other process would have ended by it. Process 1 does not even get it (pid_namespaces(7)): there
                 // is one signal that it cannot be spared, if it comes from outside its namespace.
-                eprintln!(
-                    "newroot: {signal} does not reach process 1 of the container, which has no handler for it; \
-                     killing it instead (with --init the command is not process 1)"
-                );
+                say_why_killed(signal);
                 killed_for = Some(signal);
                 // ESRCH: it has just ended by itself, and SIGCHLD is on its way.
                 let _ = kill(child, Signal::SIGKILL);
             }
         }
     }
+}
+
+fn say_why_killed(signal: Signal) {
+    // Not eprintln!, which panics where nobody reads any more: the terminal may be gone, and SIGHUP be about that.
+    let _ = writeln!(
+        stderr(),
+        "newroot: {signal} does not reach process 1 of the container, which has no handler for it; killing it instead \
+         (with --init the command is not process 1)"
+    );
 }
 
 /// Ctrl-Z: stops the container and this process, so that the shell which has started it gets its terminal back, until

@@ -72,10 +72,7 @@ fn print_working_directory() -> Result<(), RunError> {
 /// its root directory. So the command is process 1 of the container, unless an init is.
 fn run_command(options: &RunOptions, config: &Config) -> Result<u8, RunError> {
     let image = || options.pull.image.to_string();
-    let mut words: Vec<OsString> = options.command.clone();
-    if words.is_empty() {
-        words = config.command().map(OsString::from).collect();
-    }
+    let words = words(options, config);
     let (program, arguments) = words.split_first().ok_or_else(|| RunError::NoCommand { image: image() })?;
     let mut command = Command::new(program);
     // An image has its own directories for programs; the machine's PATH and other variables mean nothing in it.
@@ -107,6 +104,14 @@ fn run_command(options: &RunOptions, config: &Config) -> Result<u8, RunError> {
     };
     let path = config.environment().filter(|(name, _)| *name == "PATH").last().map_or(PATH, |(_, path)| path);
     Err(Program { name: &program.to_string_lossy(), path, image: &image() }.explain(&failure))
+}
+
+/// The program and its arguments: what was asked for, or else what the image says.
+fn words(options: &RunOptions, config: &Config) -> Vec<OsString> {
+    match options.command.as_slice() {
+        [] => config.command().map(OsString::from).collect(),
+        words => words.to_vec(),
+    }
 }
 
 /// Where programs are looked for in a container.

@@ -88,6 +88,16 @@ fn a_signal_ends_a_command_that_has_no_handler_for_it_be_it_process_1_or_not() {
 }
 
 #[test]
+fn a_signal_ends_a_container_although_nobody_reads_why() {
+    let machine = Machine::new();
+    let mut container = Running::start(&machine.run(&["busybox", "sh", "-c", "echo ready; exec cat"]));
+    container.until_cat_runs();
+    drop(container.process.stderr.take());
+    container.send(Signal::SIGHUP);
+    assert_eq!(container.process.wait().unwrap().code(), Some(128 + Signal::SIGHUP as i32));
+}
+
+#[test]
 fn a_signal_that_newroot_was_started_to_ignore_does_nothing() {
     let machine = Machine::new();
     let inner = machine.run(&["busybox", "sh", "-c", "echo ready; exec cat"]);
