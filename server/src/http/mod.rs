@@ -1,6 +1,7 @@
 //! What browsers and labs reach over HTTP: the page's files, lessons and code, the learner's WebSocket, and the registry
 //! mirror inside each lab. The only place that knows axum.
 
+use std::future::IntoFuture;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -13,7 +14,7 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::{any, get};
 use axum::{Json, Router};
 use tokio::net::TcpListener;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, oneshot};
 
 use shared::lesson::{Lesson, SourceFile};
 
@@ -50,19 +51,29 @@ pub async fn serve_mirrors(mut arrivals: mpsc::UnboundedReceiver<Arc<Handle>>, m
     while let Some(lab) = arrivals.recv().await {
         let mirror = mirror.clone();
         tokio::spawn(async move {
-            match lab.mirror().await {
-                Ok(listener) => {
-                    let ended = {
-                        let lab = lab.clone();
-                        async move { lab.ended().await }
-                    };
-                    if let Err(error) = axum::serve(listener, mirror).with_graceful_shutdown(ended).await {
-                        tracing::warn!("the mirror of lab {:?} stopped: {error}", lab.id);
-                    }
+            match serve_mirrors_of(&lab, mirror).await {
+                Err(error) if error.kind() != io::ErrorKind::UnexpectedEof => {
+                    tracing::warn!("lab {:?} has no mirror: {error}", lab.id);
                 }
-                Err(error) => tracing::warn!("lab {:?} has no mirror: {error}", lab.id),
+                _lab_has_ended => {}
             }
         });
+    }
+}
+
+async fn serve_mirrors_of(lab: &Handle, mirror: Router) -> io::Result<()> {
+    let mut mirrors = lab.mirrors().await?;
+    let mut serving: Option<oneshot::Sender<()>> = None;
+    loop {
+        let listener = mirrors.next().await?;
+        let (stop, stopped) = oneshot::channel();
+        // The former's sender is dropped here, which stops it: its socket keeps a network namespace alive that nobody
+        // uses any more.
+        serving.replace(stop);
+        let server = axum::serve(listener, mirror.clone()).with_graceful_shutdown(async move {
+            let _ = stopped.await;
+        });
+        tokio::spawn(server.into_future());
     }
 }
 

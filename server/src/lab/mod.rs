@@ -4,7 +4,7 @@
 //!
 //! Top to bottom: [`handle`] (server's side), [`handover`] (between the two), [`process`] (the lab process),
 //! [`state`] (what it knows), [`session`] (one page), [`terminal`], [`views`], [`trace`]; and what builds the machine: [`sandbox`], [`zygote`],
-//! [`init`], [`seccomp`], [`uid_range`], [`cgroup`], [`privileges`], [`channel`].
+//! [`init`], [`machine`], [`seccomp`], [`uid_range`], [`cgroup`], [`privileges`], [`channel`].
 
 use std::fmt;
 use std::str::FromStr;
@@ -16,6 +16,7 @@ mod channel;
 pub mod handle;
 mod handover;
 pub mod init;
+mod machine;
 mod privileges;
 pub mod process;
 mod ring;
@@ -30,6 +31,7 @@ mod views;
 mod zygote;
 
 pub use handle::{Handle, Settings};
+pub use handover::Status;
 pub use state::Lab;
 
 /// Names a lab: 128 bits that nobody can guess, written as 32 hexadecimal digits.

@@ -3,14 +3,14 @@
 
 use std::fs;
 use std::io;
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
 use nix::mount::{MntFlags, MsFlags, mount, umount2};
 use nix::sched::{CloneFlags, unshare};
 use nix::unistd::{Gid, Pid, Uid, chdir, pivot_root, setresgid, setresuid};
 
-use super::channel::Channel;
+use super::channel::{AsyncChannel, Channel};
 use super::init::FromInit;
 use super::uid_range::UidRange;
 use super::zygote::{self, FromZygote, ToZygote};
@@ -50,14 +50,12 @@ impl<T, E: Into<io::Error>> Step<T> for Result<T, E> {
 }
 
 /// The process that makes sandboxes, seen from the lab process.
-pub struct Zygote {
-    channel: Channel,
-}
+pub struct Zygote(AsyncChannel);
 
 /// A running sandbox, seen from the lab process. It ends when `init` is closed.
 pub struct Sandbox {
     /// The connection to its PID 1.
-    pub init: Channel,
+    pub init: AsyncChannel,
     /// Its PID 1, as numbered outside.
     pub pid: Pid,
     /// A listening socket on 127.0.0.1:5000 of its network namespace, for the registry mirror.
@@ -71,8 +69,8 @@ pub const DEVICES: [&str; 6] = ["null", "zero", "full", "random", "urandom", "tt
 
 /// Prepares everything that needs root, and starts the zygote. The calling process, which must have one thread, ends
 /// up in a mount namespace of its own whose root is a small tmpfs with nothing but what a sandbox is made of.
-/// `directory` is any directory; it is covered in that namespace only.
-pub fn prepare(settings: &Settings, ids: &UidRange, directory: &Path) -> Result<Zygote, StepError> {
+/// `directory` is any directory; it is covered in that namespace only. Returns the channel to the zygote.
+pub fn prepare(settings: &Settings, ids: &UidRange, directory: &Path) -> Result<Channel, StepError> {
     // Taken first: /proc/self/exe leads to a mount of the namespace we are in, and a copy can only be made there.
     let binary = sys::clone_mount(Path::new("/proc/self/exe")).step("take a copy of the newroot binary's mount")?;
     // A mount namespace of our own, cut off from the machine's: nothing below may propagate there.
@@ -101,29 +99,35 @@ pub fn prepare(settings: &Settings, ids: &UidRange, directory: &Path) -> Result<
     // Only now the zygote makes its own mount namespace: in one that belongs to a user namespace, all mounts that came
     // from outside are locked together, with their flags; the learner's root cannot undo read-only or nodev.
     zygote.tell(&ToZygote::LockMounts)?;
-    Ok(Zygote { channel: zygote.channel })
+    Ok(zygote.channel)
 }
 
 impl Zygote {
+    /// Speaks to the zygote from the running event loop.
+    pub fn new(channel: Channel) -> io::Result<Zygote> {
+        Ok(Zygote(AsyncChannel::new(channel)?))
+    }
+
     /// Makes a sandbox. Errors tell the step that failed inside.
-    pub fn start(&self) -> io::Result<Sandbox> {
+    pub async fn start(&self) -> io::Result<Sandbox> {
         let (init, theirs) = Channel::pair()?;
-        use std::os::fd::AsFd;
-        self.channel.send(&ToZygote::Start, &[theirs.as_fd()])?;
+        self.0.send_with(&ToZygote::Start, &[theirs.as_fd()])?;
         drop(theirs);
-        let pid = match self.channel.receive()? {
+        let pid = match self.0.receive().await? {
             (FromZygote::Started { pid }, _) => Pid::from_raw(pid),
-            (other, _) => return Err(io::Error::other(format!("the zygote answered {other:?}"))),
+            (FromZygote::Failed { message }, _) => return Err(io::Error::other(message)),
+            (FromZygote::Done, _) => return Err(io::ErrorKind::InvalidData.into()),
         };
-        let mirror = expect_descriptor(&init, "its mirror's socket")?;
-        let notifications = expect_descriptor(&init, "its filter's listener")?;
+        let init = AsyncChannel::new(init)?;
+        let mirror = expect_descriptor(&init, "its mirror's socket").await?;
+        let notifications = expect_descriptor(&init, "its filter's listener").await?;
         Ok(Sandbox { init, pid, mirror, notifications })
     }
 }
 
 /// PID 1 is still our own code here: it becomes the learner's to trace only when it executes.
-fn expect_descriptor(init: &Channel, what: &str) -> io::Result<OwnedFd> {
-    match init.receive()? {
+async fn expect_descriptor(init: &AsyncChannel, what: &str) -> io::Result<OwnedFd> {
+    match init.receive().await? {
         (FromInit::Failed { message }, _) => Err(io::Error::other(message)),
         (_, mut descriptors) if descriptors.len() == 1 => Ok(descriptors.remove(0)),
         (other, _) => Err(io::Error::other(format!("the sandbox sent {other:?} instead of {what}"))),

@@ -12,7 +12,9 @@ use futures_util::{SinkExt, StreamExt};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use shared::mount::Mount;
-use shared::protocol::{Frame, FrameKind, MachineId, Offset, Terminal, TerminalId, ToLab, ToPage, View, ViewId};
+use shared::protocol::{
+    EndCause, Frame, FrameKind, Limits, MachineId, Offset, Terminal, TerminalId, ToLab, ToPage, Used, View, ViewId,
+};
 use tempfile::TempDir;
 use tokio::net::TcpStream;
 use tokio_tungstenite::WebSocketStream;
@@ -32,23 +34,29 @@ pub struct Playground {
     process: Child,
     address: SocketAddr,
     directory: TempDir,
-    upstream: Option<String>,
+    arguments: Vec<String>,
 }
 
 impl Playground {
     /// Starts a server whose mirror asks this registry, or none that can be reached.
     pub fn start(upstream: Option<&str>) -> Playground {
+        // A port that nobody listens on, rather than Docker Hub, which tests must not ask.
+        Playground::start_with(&["--upstream", upstream.unwrap_or("http://127.0.0.1:9")])
+    }
+
+    /// Starts a server with these flags. Its mirror asks Docker Hub unless they say otherwise.
+    pub fn start_with(arguments: &[&str]) -> Playground {
         let directory = tempfile::tempdir().unwrap();
-        let upstream = upstream.map(str::to_owned);
-        let (process, address) = spawn(directory.path(), upstream.as_deref());
-        Playground { process, address, directory, upstream }
+        let arguments: Vec<String> = arguments.iter().map(|argument| (*argument).to_owned()).collect();
+        let (process, address) = spawn(directory.path(), &arguments);
+        Playground { process, address, directory, arguments }
     }
 
     /// Ends the server by a signal and starts another one on the same directories.
     pub fn restart_after(&mut self, signal: Signal) {
         kill(self.pid(), signal).unwrap();
         self.process.wait().unwrap();
-        (self.process, self.address) = spawn(self.directory.path(), self.upstream.as_deref());
+        (self.process, self.address) = spawn(self.directory.path(), &self.arguments);
     }
 
     /// Ends the server by a signal and waits for it.
@@ -57,7 +65,8 @@ impl Playground {
         self.process.wait().unwrap()
     }
 
-    fn pid(&self) -> Pid {
+    /// The server's process.
+    pub fn pid(&self) -> Pid {
         Pid::from_raw(self.process.id() as i32)
     }
 
@@ -66,9 +75,19 @@ impl Playground {
         self.address
     }
 
+    /// Its `--run` directory.
+    pub fn run(&self) -> PathBuf {
+        self.directory.path().join("run")
+    }
+
     /// Where labs have their directories.
     pub fn labs(&self) -> PathBuf {
-        self.directory.path().join("run/labs")
+        self.run().join("labs")
+    }
+
+    /// What the server has said on standard error.
+    pub fn log(&self) -> String {
+        fs::read_to_string(self.directory.path().join("log")).unwrap()
     }
 
     /// Sends a request as it is; returns the answer.
@@ -106,7 +125,16 @@ impl Playground {
 
     /// Opens a page that already shows this much of a machine's terminals.
     pub async fn connect(&self, cookie: &str, machine: Option<MachineId>, shown: Vec<(TerminalId, Offset)>) -> Page {
-        let mut request = format!("ws://{}/api/lab", self.address).into_client_request().unwrap();
+        let mut page = self.dial(cookie, "/api/lab").await;
+        page.ends = shown.iter().copied().collect();
+        page.tell(&ToLab::Hello { machine, terminals: shown }).await;
+        page.until("the greeting", |page| page.machine.is_some()).await;
+        page
+    }
+
+    /// Opens a WebSocket and says nothing: `/api/lab?resume` for a machine that must be there already.
+    pub async fn dial(&self, cookie: &str, path: &str) -> Page {
+        let mut request = format!("ws://{}{path}", self.address).into_client_request().unwrap();
         request.headers_mut().insert("origin", format!("http://{}", self.address).parse().unwrap());
         request.headers_mut().insert("cookie", cookie.parse().unwrap());
         let tcp = TcpStream::connect(self.address).await.unwrap();
@@ -117,18 +145,18 @@ impl Playground {
             }
             result => result.unwrap(),
         };
-        let mut page = Page {
+        Page {
             socket,
             machine: None,
             terminals: BTreeMap::new(),
             output: BTreeMap::new(),
-            ends: shown.iter().copied().collect(),
+            ends: BTreeMap::new(),
             views: BTreeMap::new(),
+            limits: None,
+            warnings: Vec::new(),
             closed: None,
-        };
-        page.tell(&ToLab::Hello { machine, terminals: shown }).await;
-        page.until("the greeting", |page| page.machine.is_some()).await;
-        page
+            reason: String::new(),
+        }
     }
 }
 
@@ -139,7 +167,7 @@ impl Drop for Playground {
     }
 }
 
-fn spawn(directory: &Path, upstream: Option<&str>) -> (Child, SocketAddr) {
+fn spawn(directory: &Path, arguments: &[String]) -> (Child, SocketAddr) {
     let log = fs::File::options().create(true).append(true).open(directory.join("log")).unwrap();
     let mut process = super::newroot()
         .args(["serve", "--listen", "127.0.0.1:0"])
@@ -147,8 +175,7 @@ fn spawn(directory: &Path, upstream: Option<&str>) -> (Child, SocketAddr) {
         .arg(directory.join("run"))
         .arg("--state")
         .arg(directory.join("state"))
-        // A port that nobody listens on, rather than Docker Hub, which tests must not ask.
-        .args(["--upstream", upstream.unwrap_or("http://127.0.0.1:9")])
+        .args(arguments)
         .stdout(Stdio::piped())
         .stderr(log)
         .spawn()
@@ -179,8 +206,14 @@ pub struct Page {
     pub ends: BTreeMap<TerminalId, Offset>,
     /// The views with their rows.
     pub views: BTreeMap<ViewId, (View, Vec<Mount>)>,
+    /// What the lab may use, and what it uses.
+    pub limits: Option<(Limits, Used)>,
+    /// The ends that the lab has warned of, as far as they still hold.
+    pub warnings: Vec<(u64, EndCause)>,
     /// The code with which the lab closed the connection.
     pub closed: Option<u16>,
+    /// And the reason that it gave.
+    pub reason: String,
 }
 
 impl Page {
@@ -195,6 +228,14 @@ impl Page {
         self.socket.send(Message::Binary(frame.encode().into())).await.unwrap();
     }
 
+    /// Closes the connection from this side, and waits until the other has closed it too.
+    pub async fn close(&mut self) {
+        self.socket.send(Message::Close(None)).await.unwrap();
+        while self.closed.is_none() {
+            self.take_one().await;
+        }
+    }
+
     /// Sends a message.
     pub async fn tell(&mut self, message: &ToLab) {
         self.socket.send(Message::Text(serde_json::to_string(message).unwrap().into())).await.unwrap();
@@ -204,7 +245,12 @@ impl Page {
     pub async fn until(&mut self, what: &str, condition: impl Fn(&Page) -> bool) {
         let waiting = async {
             while !condition(self) {
-                assert!(self.closed.is_none(), "closed with {:?} while waiting for {what}", self.closed);
+                assert!(
+                    self.closed.is_none(),
+                    "closed with {:?} {} while waiting for {what}",
+                    self.closed,
+                    self.reason
+                );
                 self.take_one().await;
             }
         };
@@ -258,7 +304,10 @@ impl Page {
             Some(Ok(Message::Text(text))) => {
                 self.apply(serde_json::from_str(&text).expect("the lab speaks the protocol"))
             }
-            Some(Ok(Message::Close(frame))) => self.closed = Some(frame.map_or(1005, |frame| frame.code.into())),
+            Some(Ok(Message::Close(frame))) => {
+                self.closed = Some(frame.as_ref().map_or(1005, |frame| frame.code.into()));
+                self.reason = frame.map_or(String::new(), |frame| frame.reason.to_string());
+            }
             Some(Ok(_)) => {}
             Some(Err(_)) | None => self.closed = self.closed.or(Some(1006)),
         }
@@ -281,6 +330,9 @@ impl Page {
             },
             ToPage::Rows { view, diff } => diff.apply(&mut self.views.get_mut(&view).expect("a known view").1),
             ToPage::ViewGone { view } => drop(self.views.remove(&view).expect("a known view")),
+            ToPage::Limits { limits, used } => self.limits = Some((limits, used)),
+            ToPage::Ends { in_seconds, why } => self.warnings.push((in_seconds, why)),
+            ToPage::Stays => self.warnings.clear(),
         }
     }
 }
