@@ -11,6 +11,7 @@ use newroot::runtime::{self, PullOptions, RunError, RunOptions};
 
 /// The verbs that have more to say than the call of one function.
 mod cli {
+    pub mod labs;
     pub mod pull;
     pub mod serve;
 }
@@ -31,6 +32,8 @@ enum Verb {
     Run(RunOptions),
     /// Start the playground and serve its page.
     Serve(cli::serve::Options),
+    /// Show the labs that run on this machine, or end them.
+    Labs(cli::labs::Options),
     /// What `run` starts in the new namespaces.
     #[command(hide = true)]
     Child(RunOptions),
@@ -48,6 +51,7 @@ fn main() -> ExitCode {
         Verb::Run(options) => Ok(exit_with(runtime::run(&options, arguments_after_verb()))),
         Verb::Child(options) => Ok(exit_with(runtime::run_child(&options).map(|never| match never {}))),
         Verb::Serve(options) => cli::serve::run(options),
+        Verb::Labs(options) => cli::labs::run(&options),
         Verb::Lab => with_log(lab::process::main),
         Verb::Init => with_log(lab::init::main),
     };

@@ -1,4 +1,4 @@
-//! The life of labs: remade, ended, warned, found again, and told of their end. Runs as root.
+//! The life of labs: remade, warned, ended, found again, and what their learners are told. Runs as root.
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot be set up fails")]
 
@@ -9,19 +9,24 @@ use std::fs;
 use std::os::unix::fs::MetadataExt;
 use std::time::Instant;
 
-use common::playground::{CONTAINER, HOST, Page, Playground, has_row};
+use common::playground::{CONTAINER, HOST, NO_UPSTREAM, Page, Playground, has_row};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
-use shared::protocol::ToLab;
+use serde_json::Value;
+use shared::protocol::{CLOSE_LAB_ENDED, CLOSE_NO_LAB, CLOSE_ROOM_FULL, EndCause, ToLab};
 
 /// Processes in the cgroup of a playground's only lab, by what /proc says.
 fn processes(playground: &Playground) -> BTreeSet<i32> {
     let names = common::names_in(&playground.labs());
     assert_eq!(names.len(), 1, "{names:?}");
+    processes_of(&names[0])
+}
+
+/// Processes in the cgroup of a lab.
+fn processes_of(lab: &str) -> BTreeSet<i32> {
     let all = fs::read_dir("/proc").unwrap().filter_map(|entry| entry.unwrap().file_name().to_str()?.parse().ok());
-    let inside = |pid: &i32| {
-        fs::read_to_string(format!("/proc/{pid}/cgroup")).is_ok_and(|cgroups| cgroups.contains(names[0].as_str()))
-    };
+    let inside =
+        |pid: &i32| fs::read_to_string(format!("/proc/{pid}/cgroup")).is_ok_and(|cgroups| cgroups.contains(lab));
     all.filter(inside).collect()
 }
 
@@ -29,10 +34,26 @@ fn command_line(pid: i32) -> String {
     fs::read_to_string(format!("/proc/{pid}/cmdline")).unwrap_or_default().replace('\0', " ").trim().to_owned()
 }
 
-/// The process of the playground's only lab that serves it: the zygote's parent.
-fn lab_process(playground: &Playground) -> i32 {
-    let all = processes(playground);
-    *all.iter().find(|pid| command_line(**pid) == "newroot lab").expect("a lab process")
+/// The process that serves a lab; the zygote is its child, and has its name too.
+fn lab_process(lab: &str) -> i32 {
+    let all: Vec<i32> = processes_of(lab).into_iter().filter(|pid| command_line(*pid) == "newroot lab").collect();
+    let is_child = |pid: &&i32| {
+        let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
+        all.iter().any(|parent| status.contains(&format!("PPid:\t{parent}\n")))
+    };
+    *all.iter().find(|pid| !is_child(pid)).expect("a lab process")
+}
+
+/// `newroot labs …`, for the labs of this playground.
+fn labs(playground: &Playground, arguments: &[&str]) -> std::process::Output {
+    let run = playground.run();
+    common::run_newroot(&[&["labs"], arguments, &["--run", run.to_str().unwrap()]].concat())
+}
+
+fn listed(playground: &Playground) -> Vec<Value> {
+    let output = labs(playground, &["list", "--json"]);
+    assert!(output.status.success(), "{}", common::text_of(&output));
+    serde_json::from_slice(&output.stdout).unwrap()
 }
 
 fn descriptors(pid: i32) -> Vec<String> {
@@ -77,7 +98,7 @@ async fn a_reset_is_a_new_machine_in_the_old_ones_place() {
     page.run(HOST, "printf '\\033[?1049h'; vi /root/mine").await;
     page.until("an editor", |page| page.text_since(HOST, 0).contains("/root/mine")).await;
 
-    let lab = lab_process(&playground);
+    let lab = lab_process(&common::names_in(&playground.labs())[0]);
     let is_ours = |pid: &i32| command_line(*pid) == "newroot lab";
     let (ours, theirs): (BTreeSet<i32>, BTreeSet<i32>) = processes(&playground).into_iter().partition(is_ours);
     assert!(theirs.len() > 6, "the test sees the learner's processes: {theirs:?}");
@@ -147,4 +168,158 @@ async fn resets_at_once_from_two_pages_while_pid_1_resists_are_one_reset_each_ti
     })
     .await;
     assert!(page.output_of(HOST, "newroot pull busybox").await.contains("Pulling done"));
+}
+
+#[tokio::test]
+async fn a_lab_that_nobody_uses_warns_and_ends() {
+    let playground = Playground::start_with(&["--upstream", NO_UPSTREAM, "--idle", "4s", "--lab-memory", "100"]);
+    let cookie = playground.new_cookie();
+    let mut page = playground.open(&cookie).await;
+    page.until("the limits", |page| page.limits.is_some()).await;
+    let (limits, _) = page.limits.clone().unwrap();
+    assert_eq!((limits.memory, limits.disk, limits.processes), (100 << 20, 256 << 20, 256));
+    assert_eq!((limits.idle_seconds, limits.life_seconds, limits.terminals), (4, Some(8 * 3600), 8));
+    page.run(HOST, "dd if=/dev/zero of=/root/file bs=1M count=20").await;
+    page.until("the use of disk and memory", |page| {
+        page.limits.as_ref().is_some_and(|(_, used)| used.disk >= 20 << 20 && used.memory >= 20 << 20)
+    })
+    .await;
+    page.until("a warning", |page| !page.warnings.is_empty()).await;
+    assert_eq!(page.warnings[0].1, EndCause::Idle);
+    assert!(page.warnings[0].0 <= 2, "{:?}", page.warnings);
+    page.run(HOST, "").await;
+    page.until("the word that it stays", |page| page.warnings.is_empty()).await;
+    page.until("two warnings", |page| page.warnings.len() == 2).await;
+    page.until_closed().await;
+    assert_eq!((page.closed, page.reason.as_str()), (Some(CLOSE_LAB_ENDED), "nobody has used it for a while"));
+    playground.end_lab(&cookie);
+    assert_eq!(common::names_in(&playground.labs()), [""; 0]);
+}
+
+#[tokio::test]
+async fn a_lab_ends_when_its_time_is_over_however_busy() {
+    let playground = Playground::start_with(&["--upstream", NO_UPSTREAM, "--life", "3s"]);
+    let mut page = playground.open(&playground.new_cookie()).await;
+    page.run(HOST, "while :; do echo busy; sleep 0.1; done").await;
+    page.until("a warning", |page| !page.warnings.is_empty()).await;
+    page.run(CONTAINER, "").await;
+    page.until_closed().await;
+    assert_eq!((page.closed, page.reason.as_str()), (Some(CLOSE_LAB_ENDED), "its time was over"));
+    assert!(page.warnings.iter().all(|(_, cause)| *cause == EndCause::Lifetime));
+}
+
+#[tokio::test]
+async fn a_lab_process_that_is_killed_is_told_and_a_new_machine_is_to_be_had() {
+    let playground = Playground::start(None);
+    let cookie = playground.new_cookie();
+    let mut page = playground.open(&cookie).await;
+    let lab = common::names_in(&playground.labs()).remove(0);
+    kill(Pid::from_raw(lab_process(&lab)), Signal::SIGKILL).unwrap();
+    page.until_closed().await;
+    // The page tries to come back to the machine that it had.
+    let mut back = playground.dial(&cookie, "/api/lab?resume").await;
+    back.until_closed().await;
+    assert_eq!(back.closed, Some(CLOSE_LAB_ENDED), "{}", back.reason);
+    playground.end_lab(&cookie);
+    assert_eq!(processes_of(&lab), BTreeSet::new(), "the sandbox has gone with its lab");
+    let mut new = playground.open(&cookie).await;
+    assert!(new.output_of(HOST, "echo new").await.contains("new"));
+}
+
+#[tokio::test]
+async fn a_page_that_gets_no_lab_is_told_why() {
+    let mut playground = Playground::start_with(&["--upstream", NO_UPSTREAM, "--labs", "1"]);
+    let (one, other) = (playground.new_cookie(), playground.new_cookie());
+    drop(playground.open(&one).await);
+    let mut refused = playground.dial(&other, "/api/lab").await;
+    refused.until_closed().await;
+    assert_eq!(refused.closed, Some(CLOSE_ROOM_FULL));
+    assert!(refused.reason.contains("the room is full: 1 machines are running"), "{}", refused.reason);
+    playground.end_lab(&one);
+    // The disk with the lab's image is gone, say.
+    fs::remove_dir_all(playground.run().with_file_name("state").join("images")).unwrap();
+    let mut refused = playground.dial(&other, "/api/lab").await;
+    refused.until_closed().await;
+    assert_eq!(refused.closed, Some(CLOSE_NO_LAB));
+    assert!(refused.reason.contains("cannot take a copy of the lab image's mount"), "{}", refused.reason);
+    assert_eq!(common::names_in(&playground.labs()), [""; 0]);
+    assert!(playground.stop(Signal::SIGINT).success());
+}
+
+#[tokio::test]
+async fn a_lab_that_does_not_answer_holds_up_nobody_else() {
+    let playground = Playground::start(None);
+    let (stopped, well) = (playground.new_cookie(), playground.new_cookie());
+    let page = playground.open(&stopped).await;
+    let lab = common::names_in(&playground.labs()).remove(0);
+    let mut neighbour = playground.open(&well).await;
+    kill(Pid::from_raw(lab_process(&lab)), Signal::SIGSTOP).unwrap();
+
+    let mut second = playground.dial(&stopped, "/api/lab").await;
+    assert!(neighbour.output_of(HOST, "newroot pull busybox").await.contains("Pulling done"));
+    let mut again = playground.open(&well).await;
+    assert!(again.output_of(CONTAINER, "echo yes").await.contains("yes"));
+    second.until_closed().await;
+    assert_eq!((second.closed, second.reason.as_str()), (Some(CLOSE_NO_LAB), "it runs, but does not answer"));
+
+    let listed = listed(&playground);
+    let of = |id: &str| listed.iter().find(|listed| listed["id"] == id).unwrap();
+    assert!(of(&lab)["error"].is_string(), "{listed:?}");
+    let other = listed.iter().find(|listed| listed["id"] != lab.as_str()).unwrap();
+    assert_eq!((&other["pages"], &other["terminals"]), (&2.into(), &2.into()));
+    let output = labs(&playground, &["end", &lab[..10]]);
+    assert!(output.status.success(), "{}", common::text_of(&output));
+    assert_eq!(processes_of(&lab), BTreeSet::new());
+    drop(page);
+    assert!(again.output_of(CONTAINER, "echo still").await.contains("still"));
+}
+
+#[tokio::test]
+async fn a_server_killed_in_the_middle_of_a_cat_loses_no_byte_and_the_next_one_has_the_lab() {
+    let mut playground = Playground::start(None);
+    let cookie = playground.new_cookie();
+    let mut page = playground.open(&cookie).await;
+    page.output_of(HOST, "seq 1 1000000 > /root/numbers").await;
+    let before = page.output[&HOST].len();
+    page.run(HOST, "cat /root/numbers; echo =the\"\"end=").await;
+    page.until("its beginning", |page| page.output[&HOST].len() > before + 500_000).await;
+    playground.restart_after(Signal::SIGKILL);
+    // Nothing says that the server is there: the labs answer for themselves.
+    let listed = listed(&playground);
+    assert_eq!((listed.len(), &listed[0]["pages"]), (1, &1.into()), "{listed:?}");
+    page.until("its end", |page| page.text_since(HOST, page.output[&HOST].len() - 100).contains("=theend=")).await;
+    let text = page.text_since(HOST, before);
+    let numbers: Vec<&str> = text.lines().skip_while(|line| *line != "1").take(1_000_000).collect();
+    assert!(numbers.iter().zip(1..).all(|(line, number)| line.parse() == Ok(number)), "a byte is lost");
+    let mut second = playground.open(&cookie).await;
+    assert!(second.output_of(CONTAINER, "newroot pull busybox").await.contains("Pulling done"));
+    assert!(page.output_of(HOST, "ls /fs").await.contains("busybox"));
+}
+
+#[tokio::test]
+async fn labs_are_listed_and_ended_without_any_server() {
+    let mut playground = Playground::start(None);
+    let mut pages = Vec::new();
+    for _ in 0..3 {
+        pages.push(playground.open(&playground.new_cookie()).await);
+    }
+    assert!(playground.stop(Signal::SIGTERM).success());
+    let names = common::names_in(&playground.labs());
+    let listed = listed(&playground);
+    assert_eq!(listed.iter().map(|lab| lab["id"].as_str().unwrap()).collect::<Vec<_>>(), names);
+    assert!(listed.iter().all(|lab| lab["used"]["processes"].as_u64().unwrap() >= 5), "{listed:?}");
+    let text = common::text_of(&labs(&playground, &["list"]));
+    assert!(names.iter().all(|name| text.contains(name)), "{text}");
+    assert!(!labs(&playground, &["end", "nosuchlab"]).status.success());
+    assert!(labs(&playground, &["end", &names[0]]).status.success());
+    assert_eq!(common::names_in(&playground.labs()), names[1..]);
+    assert!(labs(&playground, &["end", "--all"]).status.success());
+    assert_eq!(common::names_in(&playground.labs()), [""; 0]);
+    for page in &mut pages {
+        page.until_closed().await;
+        assert_eq!((page.closed, page.reason.as_str()), (Some(CLOSE_LAB_ENDED), "it was ended from the command line"));
+    }
+    for name in names {
+        assert_eq!(processes_of(&name), BTreeSet::new());
+    }
 }

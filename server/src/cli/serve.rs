@@ -141,5 +141,6 @@ async fn serve_until_signal(options: Options) -> Result<()> {
     if asked.await.unwrap_or(true) {
         classroom.end_all().await;
     }
+    lab::cgroup::remove_parent();
     Ok(())
 }

@@ -109,7 +109,7 @@ impl Cgroup {
         for directory in &self.directories {
             // One write on v2 (Linux 5.14), race-free; on v1 a pass over the list, which the caller repeats.
             if fs::write(directory.join("cgroup.kill"), "1").is_err() {
-                for pid in processes(directory) {
+                for pid in processes_below(directory) {
                     let _already_gone = kill(pid, Signal::SIGKILL);
                 }
             }
@@ -122,6 +122,15 @@ impl Cgroup {
             Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
             _ => Ok(()),
         })
+    }
+}
+
+/// Removes the cgroup `newroot` below the server's own, which holds those of the labs; one with labs stays.
+pub fn remove_parent() {
+    let hierarchies = Hierarchies::read();
+    for root in hierarchies.v2.iter().chain(hierarchies.v1.iter().map(|(_, root)| root)) {
+        // Labs go on, or there never was one.
+        let _ = fs::remove_dir(root.join("newroot"));
     }
 }
 
@@ -142,6 +151,8 @@ fn create_v2(root: &Path, name: &str, limits: &Limits) -> Result<PathBuf, Error>
     let directory = parent.join(name);
     make(&directory)?;
     write(&directory.join("memory.max"), limits.memory)?;
+    // A machine that swaps would let a lab have more than its memory; where there is no swap there is no such file.
+    let _no_swap = fs::write(directory.join("memory.swap.max"), "0");
     write(&directory.join("memory.oom.group"), 0)?;
     write(&directory.join("pids.max"), limits.pids)?;
     let quota = limits.cpu_percent * CPU_PERIOD_MICROSECONDS / 100;
@@ -230,6 +241,14 @@ fn processes(directory: &Path) -> Vec<Pid> {
     list.lines().filter_map(|line| line.parse().ok()).map(Pid::from_raw).collect()
 }
 
+fn processes_below(directory: &Path) -> Vec<Pid> {
+    let entries = fs::read_dir(directory).into_iter().flatten().flatten();
+    let below = entries.filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_dir()));
+    let mut all: Vec<Pid> = below.flat_map(|entry| processes_below(&entry.path())).collect();
+    all.extend(processes(directory));
+    all
+}
+
 fn remove_tree(directory: &Path) -> io::Result<()> {
     for entry in fs::read_dir(directory)? {
         let entry = entry?;
@@ -241,9 +260,19 @@ fn remove_tree(directory: &Path) -> io::Result<()> {
 }
 
 fn make(directory: &Path) -> Result<(), Error> {
-    fs::create_dir_all(directory).map_err(|cause| Error::Write { path: directory.to_owned(), cause })
+    for _ in 0..100 {
+        match fs::create_dir_all(directory) {
+            // Another server has just ended, and removed the parent.
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            result => return result.map_err(|cause| Error::Write { path: directory.to_owned(), cause }),
+        }
+    }
+    Err(Error::Write { path: directory.to_owned(), cause: io::ErrorKind::NotFound.into() })
 }
 
 fn write(path: &Path, value: impl ToString) -> Result<(), Error> {
     fs::write(path, value.to_string()).map_err(|cause| Error::Write { path: path.to_owned(), cause })
 }
+
+#[cfg(test)]
+mod tests;

@@ -129,17 +129,31 @@ impl Handle {
     /// The labs that a former server has left running; what is left of others is removed.
     pub async fn find_all(directory: &Path) -> Vec<Handle> {
         let mut found = Vec::new();
-        for entry in fs::read_dir(directory).into_iter().flatten().flatten() {
-            let Some(id) = entry.file_name().to_str().and_then(|name| name.parse::<LabId>().ok()) else { continue };
-            match Handle::find(id, entry.path()).await {
+        for id in Handle::ids(directory) {
+            match Handle::find(directory, id).await {
                 Ok(handle) => found.push(handle),
-                Err(_nobody_answers) => remove(&entry.path(), &Cgroup::find(&id.to_string())).await,
+                Err(_nobody_answers) => Handle::remove_remains(directory, id).await,
             }
         }
         found
     }
 
-    async fn find(id: LabId, directory: PathBuf) -> io::Result<Handle> {
+    /// The labs that have a directory, whether they run or not.
+    pub fn ids(directory: &Path) -> Vec<LabId> {
+        let entries = fs::read_dir(directory).into_iter().flatten().flatten();
+        let mut ids: Vec<LabId> = entries.filter_map(|entry| entry.file_name().to_str()?.parse().ok()).collect();
+        ids.sort();
+        ids
+    }
+
+    /// Removes what is left of a lab that nobody answers for, and kills what still runs in its cgroup.
+    pub async fn remove_remains(directory: &Path, id: LabId) {
+        remove(&directory.join(id.to_string()), &Cgroup::find(&id.to_string())).await;
+    }
+
+    /// A lab that runs. Errors where there is none, or where it is still being built.
+    pub async fn find(directory: &Path, id: LabId) -> io::Result<Handle> {
+        let directory = directory.join(id.to_string());
         let stream = UnixStream::connect(directory.join("socket")).await?;
         let pid = stream.peer_cred()?.pid().ok_or(io::ErrorKind::NotFound)?;
         let process = sys::watch(sys::pidfd(Pid::from_raw(pid))?)?;
@@ -181,7 +195,7 @@ impl Handle {
     }
 
     /// Asks the lab to end, and tells its pages why; returns when its process has ended. One that does not listen is
-    /// killed.
+    /// killed. What it leaves is for [`Handle::clean_up`].
     pub async fn end(&self, why: &str) {
         let asked = async {
             let stream = self.connect().await?;

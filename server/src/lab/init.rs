@@ -195,6 +195,9 @@ pub fn main() -> Result<(), sandbox::StepError> {
         let (channel, shells) = (channel.clone(), shells.clone());
         move || reap(&channel, &shells)
     });
+    // When the cgroup's memory is full, the kernel kills what the learner started first, then this, and the lab process,
+    // which has told nobody yet, last.
+    prefer_for_oom("self", 500);
     loop {
         let Ok((ToInit::Open { terminal, size }, _)) = channel.receive() else {
             // The lab is gone; with PID 1 the kernel ends every process of the sandbox.
@@ -202,6 +205,7 @@ pub fn main() -> Result<(), sandbox::StepError> {
         };
         let mut running = shells.lock();
         let opened = terminal::open_in_sandbox(size).map(|(pid, master)| {
+            prefer_for_oom(pid, 1000);
             running.push((pid, terminal));
             master
         });
@@ -215,6 +219,13 @@ pub fn main() -> Result<(), sandbox::StepError> {
             return Ok(());
         }
     }
+}
+
+/// Tells the kernel whom to kill rather than others when memory runs out (proc(5), oom_score_adj); what it starts is
+/// like it. Raising the figure is anybody's right.
+fn prefer_for_oom(process: impl std::fmt::Display, score: u32) {
+    // One that has just ended needs none.
+    let _ = fs::write(format!("/proc/{process}/oom_score_adj"), score.to_string());
 }
 
 /// The shells that run, by process number. Held locked while one is started, so that the reaper takes no child from

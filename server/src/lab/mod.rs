@@ -35,7 +35,7 @@ pub use handover::Status;
 pub use state::Lab;
 
 /// Names a lab: 128 bits that nobody can guess, written as 32 hexadecimal digits.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct LabId(pub [u8; 16]);
 

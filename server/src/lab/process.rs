@@ -131,8 +131,13 @@ async fn answer(lab: Rc<Lab>, stream: UnixStream) {
 }
 
 async fn try_answer(lab: Rc<Lab>, stream: UnixStream) -> io::Result<()> {
-    let received = timeout(REQUEST, handover::receive(&stream)).await;
-    let (request, descriptor) = received.map_err(|_| io::Error::from(io::ErrorKind::TimedOut))??;
+    let (request, descriptor) = match timeout(REQUEST, handover::receive(&stream)).await {
+        Ok(Ok(received)) => received,
+        // Somebody has looked whether the lab is there.
+        Ok(Err(error)) if error.kind() == io::ErrorKind::UnexpectedEof => return Ok(()),
+        Ok(Err(error)) => return Err(error),
+        Err(_elapsed) => return Err(io::ErrorKind::TimedOut.into()),
+    };
     match request {
         Request::Page { ahead } => {
             let socket = descriptor.ok_or(io::ErrorKind::InvalidData)?;

@@ -26,6 +26,9 @@ pub const HOST: TerminalId = TerminalId(0);
 /// The second terminal: `container`.
 pub const CONTAINER: TerminalId = TerminalId(1);
 
+/// A registry's address where nobody listens: tests must not ask Docker Hub.
+pub const NO_UPSTREAM: &str = "http://127.0.0.1:9";
+
 /// How long anything may take on a machine that does much else. Nothing is timed by it.
 const PATIENCE: Duration = Duration::from_secs(30);
 
@@ -40,8 +43,7 @@ pub struct Playground {
 impl Playground {
     /// Starts a server whose mirror asks this registry, or none that can be reached.
     pub fn start(upstream: Option<&str>) -> Playground {
-        // A port that nobody listens on, rather than Docker Hub, which tests must not ask.
-        Playground::start_with(&["--upstream", upstream.unwrap_or("http://127.0.0.1:9")])
+        Playground::start_with(&["--upstream", upstream.unwrap_or(NO_UPSTREAM)])
     }
 
     /// Starts a server with these flags. Its mirror asks Docker Hub unless they say otherwise.
@@ -106,7 +108,7 @@ impl Playground {
         cookie.split(';').next().unwrap().to_owned()
     }
 
-    /// Ends the lab of this cookie; returns when nothing is left of it.
+    /// Ends the lab of this cookie, if it has not ended yet; returns when nothing is left of it.
     pub fn end_lab(&self, cookie: &str) {
         let address = self.address;
         let request = format!(
@@ -226,6 +228,24 @@ impl Page {
     pub async fn type_keys(&mut self, terminal: TerminalId, bytes: &[u8]) {
         let frame = Frame { kind: FrameKind::Input, terminal, offset: Offset(0), bytes };
         self.socket.send(Message::Binary(frame.encode().into())).await.unwrap();
+    }
+
+    /// Takes what comes until the other side has closed the connection, or it is lost.
+    pub async fn until_closed(&mut self) {
+        self.until_closed_or(|_| false).await;
+    }
+
+    /// Takes what comes until the condition holds, or the connection is closed or lost.
+    pub async fn until_closed_or(&mut self, condition: impl Fn(&Page) -> bool) {
+        let waiting = async {
+            while self.closed.is_none() && !condition(self) {
+                self.take_one().await;
+            }
+        };
+        if tokio::time::timeout(PATIENCE, waiting).await.is_err() {
+            let texts: Vec<_> = self.output.values().map(|bytes| String::from_utf8_lossy(bytes)).collect();
+            panic!("neither closed nor what was waited for; terminals: {texts:#?}");
+        }
     }
 
     /// Closes the connection from this side, and waits until the other has closed it too.
