@@ -11,6 +11,8 @@ use newroot::runtime::{self, PullOptions, RunError, RunOptions};
 
 /// The verbs that have more to say than the call of one function.
 mod cli {
+    pub mod lab_image;
+    pub mod lab_options;
     pub mod labs;
     pub mod pull;
     pub mod serve;

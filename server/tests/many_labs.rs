@@ -198,3 +198,23 @@ async fn a_fork_bomb_a_memory_hog_and_a_filler_are_felt_by_nobody_else() {
 fn summary(times: &[Duration]) -> String {
     format!("{:?} median, {:?} at most", times[times.len() / 2], times[times.len() - 1])
 }
+
+#[tokio::test]
+async fn a_lab_that_opens_connections_without_end_takes_few_of_the_servers_descriptors() {
+    let playground = Playground::start(None);
+    let mut greedy = playground.open(&playground.new_cookie()).await;
+    let mut neighbour = playground.open(&playground.new_cookie()).await;
+    let descriptors = || fs::read_dir(format!("/proc/{}/fd", playground.pid())).unwrap().count();
+    let before = descriptors();
+    // Each asks for something, so that its connection is accepted and known, and then for nothing more.
+    let greed = "for n in $(seq 100); do (printf 'GET /v2/ HTTP/1.1\\r\\nHost: a\\r\\n\\r\\n'; sleep 1000) | nc 127.0.0.1 5000 & done";
+    greedy.run(CONTAINER, greed).await;
+    greedy
+        .until("as many answers as there are places", |page| {
+            page.text_since(CONTAINER, 0).matches("200 OK").count() == 32
+        })
+        .await;
+    assert!(neighbour.output_of(HOST, "newroot pull busybox").await.contains("Pulling done"));
+    assert!(descriptors() <= before + 40, "{} descriptors, {before} before", descriptors());
+    assert_eq!(greedy.text_since(CONTAINER, 0).matches("200 OK").count(), 32, "more were accepted");
+}

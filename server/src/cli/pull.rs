@@ -28,7 +28,7 @@ pub fn run(options: &PullOptions) -> Result<ExitCode> {
 }
 
 /// A line for each layer, on standard error: standard output says where the image is.
-fn tell_layer(layer: &LayerDone) {
+pub fn tell_layer(layer: &LayerDone) {
     let LayerDone { number, of, digest, bytes } = layer;
     let size = match *bytes as f64 {
         bytes @ 1e6.. => format!("{:.1} MB", bytes / 1e6),

@@ -20,8 +20,10 @@ use shared::lesson::{Lesson, SourceFile};
 
 use crate::classroom::{Classroom, Learner};
 use crate::lab::Handle;
+use limited::Limited;
 
 mod assets;
+mod limited;
 pub mod mirror;
 mod page_socket;
 
@@ -46,6 +48,11 @@ pub async fn serve(
     axum::serve(listener, router(site)).with_graceful_shutdown(stop).await
 }
 
+/// Serves the registry mirror on a socket.
+pub async fn serve_mirror(listener: TcpListener, mirror: Router) -> io::Result<()> {
+    axum::serve(listener, mirror).await
+}
+
 /// Serves the registry mirror inside each lab that arrives, until the lab ends.
 pub async fn serve_mirrors(mut arrivals: mpsc::UnboundedReceiver<Arc<Handle>>, mirror: Router) {
     while let Some(lab) = arrivals.recv().await {
@@ -61,6 +68,10 @@ pub async fn serve_mirrors(mut arrivals: mpsc::UnboundedReceiver<Arc<Handle>>, m
     }
 }
 
+/// Connections that one lab may have to its mirror; more wait. Each is a descriptor of the server, which has enough for
+/// sixty labs but not for one that means harm.
+const MIRROR_CONNECTIONS: usize = 32;
+
 async fn serve_mirrors_of(lab: &Handle, mirror: Router) -> io::Result<()> {
     let mut mirrors = lab.mirrors().await?;
     let mut serving: Option<oneshot::Sender<()>> = None;
@@ -70,9 +81,11 @@ async fn serve_mirrors_of(lab: &Handle, mirror: Router) -> io::Result<()> {
         // The former's sender is dropped here, which stops it: its socket keeps a network namespace alive that nobody
         // uses any more.
         serving.replace(stop);
-        let server = axum::serve(listener, mirror.clone()).with_graceful_shutdown(async move {
-            let _ = stopped.await;
-        });
+        let server = axum::serve(Limited::new(listener, MIRROR_CONNECTIONS), mirror.clone()).with_graceful_shutdown(
+            async move {
+                let _ = stopped.await;
+            },
+        );
         tokio::spawn(server.into_future());
     }
 }

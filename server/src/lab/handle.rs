@@ -22,6 +22,7 @@ use super::LabId;
 use super::cgroup::{self, Cgroup};
 use super::handover::{self, Reply, Request, Status};
 use super::process::{Config, READY};
+use super::sandbox::Overlay;
 use crate::sys;
 
 /// What every lab of a server gets.
@@ -41,6 +42,8 @@ pub struct Settings {
     pub idle: Duration,
     /// How long a lab lives in any case.
     pub life: Option<Duration>,
+    /// Where its overlay is mounted; `None` for what this kernel can.
+    pub overlay: Option<Overlay>,
 }
 
 impl Settings {
@@ -266,6 +269,7 @@ async fn start_process(settings: &Settings, id: LabId, directory: &Path, cgroup:
         rootfs: settings.rootfs.clone(),
         hostname: "lab".into(),
         limits: settings.limits(),
+        overlay: settings.overlay,
         cgroup: cgroup.clone(),
     };
     let log = directory.join("log");

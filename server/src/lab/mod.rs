@@ -4,7 +4,7 @@
 //!
 //! Top to bottom: [`handle`] (server's side), [`handover`] (between the two), [`process`] (the lab process),
 //! [`state`] (what it knows), [`session`] (one page), [`terminal`], [`views`], [`trace`]; and what builds the machine: [`sandbox`], [`zygote`],
-//! [`init`], [`machine`], [`seccomp`], [`uid_range`], [`cgroup`], [`privileges`], [`channel`].
+//! [`init`], [`machine`], [`seccomp`], [`uid_range`], [`cgroup`], [`privileges`], [`channel`], [`shell`].
 
 use std::fmt;
 use std::str::FromStr;
@@ -23,6 +23,7 @@ mod ring;
 pub mod sandbox;
 mod seccomp;
 mod session;
+pub mod shell;
 mod state;
 mod terminal;
 mod trace;
@@ -32,6 +33,7 @@ mod zygote;
 
 pub use handle::{Handle, Settings};
 pub use handover::Status;
+pub use sandbox::Overlay;
 pub use state::Lab;
 
 /// Names a lab: 128 bits that nobody can guess, written as 32 hexadecimal digits.

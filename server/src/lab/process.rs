@@ -19,9 +19,8 @@ use tokio_tungstenite::tungstenite::protocol::Role;
 use shared::protocol::Limits;
 
 use super::cgroup::{Cgroup, Meter};
-use super::channel::Channel;
 use super::handover::{self, Reply, Request, Status};
-use super::sandbox::{self, Step, StepError};
+use super::sandbox::{self, Overlay, Prepared, Step, StepError};
 use super::state::Lab;
 use super::uid_range::UidRange;
 use super::{privileges, session};
@@ -48,6 +47,8 @@ pub struct Config {
     pub hostname: String,
     /// What it may use, and how long.
     pub limits: Limits,
+    /// Where its overlay is mounted; `None` for what this kernel can.
+    pub overlay: Option<Overlay>,
     /// The cgroup that everything of the learner's is paid from.
     pub cgroup: Cgroup,
 }
@@ -58,7 +59,7 @@ pub fn main() -> Result<(), StepError> {
     runtime::default_signals();
     sys::close_all_but(&mut [0, 1, 2]).step("close what the server was started with")?;
     let config: Config = serde_json::from_reader(io::stdin().lock()).step("read the lab's configuration")?;
-    let Built { listener, zygote, meter, user } = build(&config)?;
+    let Built { listener, prepared, meter, user } = build(&config)?;
     privileges::drop_all(user)?;
 
     let runtime =
@@ -67,7 +68,7 @@ pub fn main() -> Result<(), StepError> {
     tasks
         .block_on(&runtime, async {
             // Only now there is a sandbox: nothing of the learner runs while this process has a privilege.
-            let lab = Lab::start(&config, meter, zygote).await?;
+            let lab = Lab::start(&config, meter, prepared).await?;
             let listener = UnixListener::from_std(listener)?;
             writeln!(io::stdout(), "{READY}")?;
             serve(&lab, listener).await;
@@ -81,7 +82,7 @@ pub fn main() -> Result<(), StepError> {
 /// What root has prepared.
 struct Built {
     listener: StdUnixListener,
-    zygote: Channel,
+    prepared: Prepared,
     meter: Meter,
     user: Uid,
 }
@@ -97,12 +98,13 @@ fn build(config: &Config) -> Result<Built, StepError> {
         rootfs: config.rootfs.clone(),
         hostname: config.hostname.clone(),
         disk: config.limits.disk,
+        overlay: config.overlay,
     };
-    let zygote = sandbox::prepare(&settings, &ids, &config.directory)?;
+    let prepared = sandbox::prepare(&settings, &ids, &config.directory)?;
     let user = Uid::from_raw(ids.lab);
     // Held by the zygote from now on, and by this process until both are gone.
     std::mem::forget(ids);
-    Ok(Built { listener, zygote, meter, user })
+    Ok(Built { listener, prepared, meter, user })
 }
 
 /// Answers the server until the lab ends, then gives pages a moment to close.

@@ -16,11 +16,10 @@ use tokio::time::{Instant, sleep, timeout};
 use shared::protocol::{MachineId, Offset, Size, Terminal as Described, TerminalId};
 
 use super::cgroup::Meter;
-use super::channel::Channel;
 use super::init::{FromInit, ToInit};
 use super::machine::Machine;
 use super::process::Config;
-use super::sandbox::{Sandbox, Zygote};
+use super::sandbox::{Overlay, Prepared, Sandbox, Zygote};
 use super::session::Page;
 use super::terminal::{self, Terminal};
 use super::trace;
@@ -52,6 +51,7 @@ pub struct Lab {
     descriptions: RefCell<HashMap<TerminalId, (Instant, Described)>>,
     views: RefCell<Views>,
     zygote: Zygote,
+    overlay: Overlay,
     /// The sandbox of the moment; none while it is being remade.
     machine: RefCell<Option<Rc<Machine>>>,
     /// Its registry mirror's listening socket, for the server.
@@ -69,7 +69,7 @@ pub struct Lab {
 impl Lab {
     /// Starts the sandbox and all that goes on in a lab by itself, as tasks of the running event loop: it must be one of
     /// one thread.
-    pub async fn start(config: &Config, meter: Meter, zygote: Channel) -> io::Result<Rc<Lab>> {
+    pub async fn start(config: &Config, meter: Meter, prepared: Prepared) -> io::Result<Rc<Lab>> {
         let names = shared::lesson::TERMINALS.iter().zip(0..);
         let lab = Rc::new(Lab {
             hostname: config.hostname.clone(),
@@ -77,7 +77,8 @@ impl Lab {
             terminals: names.map(|(name, id)| Terminal::new(TerminalId(id), name)).collect(),
             descriptions: RefCell::default(),
             views: RefCell::default(),
-            zygote: Zygote::new(zygote)?,
+            zygote: Zygote::new(prepared.zygote)?,
+            overlay: prepared.overlay,
             machine: RefCell::default(),
             mirror: watch::Sender::default(),
             pages: RefCell::default(),

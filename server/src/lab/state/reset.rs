@@ -11,6 +11,7 @@ use tokio::task::spawn_local;
 use tokio::time::timeout;
 
 use super::super::machine::Machine;
+use super::super::sandbox::Overlay;
 use super::super::terminal::Terminal;
 use super::Lab;
 
@@ -25,6 +26,10 @@ impl Lab {
     /// Remakes the machine. A reset during a reset is that reset.
     pub(in super::super) fn reset(self: &Rc<Self>) {
         self.used();
+        if self.overlay == Overlay::Outside {
+            // Its files are in an overlay that only the machine's root can empty.
+            return self.end("a reset takes a whole new machine on this kernel, which is older than Linux 6.6");
+        }
         let Some(machine) = self.machine.take() else { return };
         let lab = self.clone();
         spawn_local(async move {
