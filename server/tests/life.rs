@@ -227,6 +227,27 @@ async fn a_lab_process_that_is_killed_is_told_and_a_new_machine_is_to_be_had() {
 }
 
 #[tokio::test]
+async fn a_browser_that_goes_away_while_its_lab_starts_leaves_nothing_in_the_way() {
+    use std::io::Write;
+    let playground = Playground::start(None);
+    let address = playground.address();
+    for _ in 0..10 {
+        let cookie = playground.new_cookie();
+        for _ in 0..3 {
+            let mut stream = std::net::TcpStream::connect(address).unwrap();
+            let head =
+                format!("GET /api/lab HTTP/1.1\r\nHost: {address}\r\nOrigin: http://{address}\r\nCookie: {cookie}\r\n");
+            let key = "Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==";
+            write!(stream, "{head}Upgrade: websocket\r\nConnection: upgrade\r\n{key}\r\n\r\n").unwrap();
+        }
+        let mut page = playground.open(&cookie).await;
+        assert!(page.output_of(HOST, "echo here").await.contains("here"));
+        playground.end_lab(&cookie);
+    }
+    assert_eq!(common::names_in(&playground.labs()), [""; 0]);
+}
+
+#[tokio::test]
 async fn a_page_that_gets_no_lab_is_told_why() {
     let mut playground = Playground::start_with(&["--upstream", NO_UPSTREAM, "--labs", "1"]);
     let (one, other) = (playground.new_cookie(), playground.new_cookie());

@@ -61,6 +61,19 @@ test("when the lab process is killed the page says so and offers a new machine",
   await leave(page, context);
 });
 
+test("a machine whose time comes says so before and at its end", async () => {
+  const short = await start({ flags: ["--life", "10s"] });
+  try {
+    const { page } = await openPage(short);
+    await page.getByText(/This machine ends in \d+ seconds/).waitFor();
+    await page.screenshot({ path: join(screenshots, "warning-dark.png") });
+    await page.waitForSelector("html[data-connection=ended]");
+    await page.getByText("its time was over", { exact: true }).waitFor();
+  } finally {
+    assert.equal(await short.close(), 0, "the server ends well");
+  }
+});
+
 test("a room that is full says so, and lets one in when another has left", async () => {
   const [one, two] = [await openPage(playground), await openPage(playground)];
   const context = await playground.browser.newContext({ viewport: { width: 1280, height: 720 } });

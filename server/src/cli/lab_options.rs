@@ -14,16 +14,16 @@ pub struct LabOptions {
     #[arg(long, value_name = "IMAGE")]
     lab_image: Option<Image>,
     /// Memory of a lab in MiB, the files of its tmpfs mounts included
-    #[arg(long, value_name = "MIB", default_value_t = 512)]
+    #[arg(long, value_name = "MIB", default_value_t = 512, value_parser = mebibytes(32))]
     lab_memory: u64,
     /// Disk of a lab in MiB; it is a tmpfs, so its memory bounds it too
-    #[arg(long, value_name = "MIB", default_value_t = 256)]
+    #[arg(long, value_name = "MIB", default_value_t = 256, value_parser = mebibytes(1))]
     lab_disk: u64,
     /// Processes and threads of a lab
-    #[arg(long, value_name = "N", default_value_t = 256)]
+    #[arg(long, value_name = "N", default_value_t = 256, value_parser = clap::value_parser!(u64).range(16..=1 << 22))]
     lab_pids: u64,
     /// Processor time of a lab, in percent of one processor
-    #[arg(long, value_name = "PERCENT", default_value_t = 100)]
+    #[arg(long, value_name = "PERCENT", default_value_t = 100, value_parser = clap::value_parser!(u64).range(1..=100_000))]
     lab_cpu: u64,
     /// A lab's share of the processors when they are all in use; 100 is what others have
     #[arg(long, value_name = "WEIGHT", default_value_t = 100, value_parser = clap::value_parser!(u64).range(1..=10_000))]
@@ -32,7 +32,7 @@ pub struct LabOptions {
     #[arg(long, value_name = "N", default_value_t = 8, value_parser = clap::value_parser!(u32).range(2..=64))]
     lab_terminals: u32,
     /// How long a lab lives in which nobody types, and to which nobody comes: 45m, 2h, 90s
-    #[arg(long, value_name = "TIME", default_value = "60m", value_parser = time)]
+    #[arg(long, value_name = "TIME", default_value = "60m", value_parser = some_time)]
     idle: Duration,
     /// How long a lab lives in any case; 0 is for ever
     #[arg(long, value_name = "TIME", default_value = "8h", value_parser = time)]
@@ -66,6 +66,16 @@ impl LabOptions {
             overlay: self.overlay,
         }
     }
+}
+
+/// What a lab cannot do without, and what no machine has.
+fn mebibytes(least: u64) -> clap::builder::RangedU64ValueParser<u64> {
+    clap::value_parser!(u64).range(least..=1 << 30)
+}
+
+/// A time that is not 0.
+fn some_time(text: &str) -> Result<Duration, String> {
+    time(text).and_then(|time| if time.is_zero() { Err("it would end at once".to_owned()) } else { Ok(time) })
 }
 
 /// A number of minutes, or one with its unit.

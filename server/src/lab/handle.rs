@@ -228,7 +228,8 @@ impl Handle {
     /// Removes what a lab that has ended leaves: processes that outlived it, its cgroup, its directory. Then `forget`
     /// is called, and [`Handle::removed`] returns. To be called once.
     pub async fn clean_up(&self, forget: impl FnOnce()) {
-        for line in fs::read_to_string(self.directory.join("log")).unwrap_or_default().lines() {
+        // The first lines say what went wrong; a learner may have caused thousands more.
+        for line in fs::read_to_string(self.directory.join("log")).unwrap_or_default().lines().take(20) {
             tracing::warn!("lab {:?} said: {line}", self.id);
         }
         remove(&self.directory, &self.cgroup).await;
