@@ -5,6 +5,7 @@
 
 mod common;
 
+use std::path::Path;
 use std::process::Stdio;
 
 use common::playground::{CONTAINER, HOST, NO_UPSTREAM, Page, Playground, has_row};
@@ -136,4 +137,20 @@ async fn sudo_and_the_chapters_names_work_as_printed() {
     // Arguments and exit statuses go through as they are, and sudo alone is a shell.
     assert_eq!(lines(&mut page, "sudo sh -c 'echo \"$1|$2\"; exit 7' sh 'a  b' ''; echo $?").await, ["a  b|", "7"]);
     assert_eq!(lines(&mut page, "echo 'echo one more shell' | sudo").await, ["one more shell"]);
+}
+
+#[tokio::test]
+async fn the_learners_mounts_tell_nothing_of_the_machines_directories() {
+    let playground = Playground::start_with(&["--upstream", NO_UPSTREAM]);
+    let mut page = playground.open(&playground.new_cookie()).await;
+    let mounts = page.output_of(HOST, "cat /proc/self/mountinfo").await;
+    let row = mounts.lines().find(|row| row.contains(" /usr/local/bin/newroot ")).unwrap_or_else(|| panic!("{mounts}"));
+    assert!(row.contains(" /newroot /usr/local/bin/newroot ro,nosuid,nodev,"), "{row}");
+    for directory in [Path::new(env!("CARGO_BIN_EXE_newroot")).parent().unwrap(), &playground.run()] {
+        assert!(!mounts.contains(directory.to_str().unwrap()), "{directory:?} is in {mounts}");
+    }
+    // Read-only for good, although the learner is root.
+    let said = page.output_of(HOST, "mount -o remount,bind,rw /usr/local/bin/newroot; > /usr/local/bin/newroot").await;
+    assert!(said.contains("ermission denied") || said.contains("Read-only"), "{said}");
+    assert!(page.output_of(HOST, "newroot --version").await.contains("newroot "));
 }

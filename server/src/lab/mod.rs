@@ -4,7 +4,7 @@
 //!
 //! Top to bottom: [`handle`] (server's side), [`handover`] (between the two), [`process`] (the lab process),
 //! [`state`] (what it knows), [`session`] (one page), [`terminal`], [`views`], [`trace`]; and what builds the machine: [`sandbox`], [`zygote`],
-//! [`init`], [`machine`], [`seccomp`], [`uid_range`], [`cgroup`], [`privileges`], [`channel`], [`shell`].
+//! [`init`], [`machine`], [`seccomp`], [`uid_range`], [`cgroup`], [`privileges`], [`channel`], [`shell`], [`program`].
 
 use std::fmt;
 use std::str::FromStr;
@@ -19,6 +19,7 @@ pub mod init;
 mod machine;
 mod privileges;
 pub mod process;
+mod program;
 mod ring;
 pub mod sandbox;
 mod seccomp;

@@ -14,6 +14,7 @@ use serde::{Deserialize, Serialize};
 
 use super::channel::{AsyncChannel, Channel};
 use super::init::FromInit;
+use super::program::Program;
 use super::uid_range::UidRange;
 use super::zygote::{self, FromZygote, ToZygote};
 use crate::runtime;
@@ -93,13 +94,13 @@ pub const DEVICES: [&str; 6] = ["null", "zero", "full", "random", "urandom", "tt
 /// `directory` is any directory; it is covered in that namespace only.
 pub fn prepare(settings: &Settings, ids: &UidRange, directory: &Path) -> Result<Prepared, StepError> {
     // Taken first: /proc/self/exe leads to a mount of the namespace we are in, and a copy can only be made there.
-    let binary = sys::clone_mount(Path::new("/proc/self/exe")).step("take a copy of the newroot binary's mount")?;
+    let program = Program::take()?;
     // A mount namespace of our own, cut off from the machine's: nothing below may propagate there.
     unshare(CloneFlags::CLONE_NEWNS).step("make a mount namespace")?;
     mount(None::<&str>, "/", None::<&str>, MsFlags::MS_REC | MsFlags::MS_PRIVATE, None::<&str>)
         .step("make all mounts private")?;
     let lower = sys::clone_mount(&settings.rootfs).step("take a copy of the lab image's mount")?;
-    make_base(directory, &binary)?;
+    make_base(directory, program)?;
     let overlay = settings.overlay.map_or_else(best_overlay, Ok)?;
 
     let zygote = fork_zygote(&Settings { overlay: Some(overlay), ..settings.clone() }, ids)?;
@@ -187,11 +188,11 @@ async fn expect_descriptor(init: &AsyncChannel, what: &str) -> io::Result<OwnedF
 
 /// A tmpfs with the parts of the machine that a sandbox needs to be built: proc and sysfs (a user namespace may only
 /// mount new ones where it can see whole ones), six device nodes, and this very program.
-fn make_base(directory: &Path, binary: &OwnedFd) -> Result<(), StepError> {
+fn make_base(directory: &Path, program: Program) -> Result<(), StepError> {
     mount(Some("newroot"), directory, Some("tmpfs"), MsFlags::MS_NOSUID, Some("size=1m,mode=755"))
         .step("mount a tmpfs for the sandbox's parts")?;
     chdir(directory).step("change directory to the tmpfs")?;
-    for name in ["lower", "upper", "merged", "root", "proc", "sys", "dev"] {
+    for name in ["lower", "upper", "merged", "root", "proc", "sys", "dev", "program", "programs", "empty"] {
         fs::create_dir(name).step("make a directory in the tmpfs")?;
     }
     let recursively = MsFlags::MS_BIND | MsFlags::MS_REC;
@@ -203,10 +204,11 @@ fn make_base(directory: &Path, binary: &OwnedFd) -> Result<(), StepError> {
         mount(Some(host.as_str()), ours.as_str(), None::<&str>, MsFlags::MS_BIND, None::<&str>)
             .step("bind a device node")?;
     }
+    let binary = program.mount()?;
     fs::File::create("newroot").step("make a place for the newroot binary")?;
     let attributes = mount_attribute::RDONLY | mount_attribute::NOSUID | mount_attribute::NODEV;
-    sys::set_mount_attributes(binary, attributes, None).step("make the newroot binary read-only")?;
-    sys::attach_mount(binary, Path::new("newroot")).step("attach the newroot binary")
+    sys::set_mount_attributes(&binary, attributes, None).step("make the newroot binary read-only")?;
+    sys::attach_mount(&binary, Path::new("newroot")).step("attach the newroot binary")
 }
 
 struct Newborn {
