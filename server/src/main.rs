@@ -13,6 +13,9 @@ use newroot::runtime::{self, PullOptions, RunError, RunOptions};
 mod cli {
     pub mod doctor;
     pub mod images;
+    pub mod lab_image;
+    pub mod lab_options;
+    pub mod labs;
     pub mod mirror;
     pub mod pull;
     pub mod serve;
@@ -58,6 +61,8 @@ enum Verb {
         after_long_help = "Exit status:\n  0  `newroot serve` will work here\n  1  it will not; the lines with LACKS say why"
     )]
     Doctor(cli::serve::Options),
+    /// Show the labs that run on this machine, or end them.
+    Labs(cli::labs::Options),
     /// What `run` starts in the new namespaces.
     #[command(hide = true)]
     Child(RunOptions),
@@ -77,6 +82,7 @@ fn main() -> ExitCode {
         Verb::Images(verb) => cli::images::run(verb),
         Verb::Serve(options) => cli::serve::run(options),
         Verb::Doctor(options) => Ok(cli::doctor::run(&options)),
+        Verb::Labs(options) => cli::labs::run(&options),
         Verb::Lab => with_log(lab::process::main),
         Verb::Init => with_log(lab::init::main),
     };

@@ -7,7 +7,7 @@ mod common;
 use std::fs;
 
 use common::mirror::noise;
-use common::playground::{HOST, Playground};
+use common::playground::{HOST, NO_UPSTREAM, Playground};
 use common::{LOGIN, Layer, Registry, busybox, make_image, newroot, text_of};
 use tar::EntryType;
 
@@ -83,9 +83,8 @@ async fn an_image_is_there_for_labs_as_soon_as_it_is_imported() {
 async fn a_lab_reaches_the_hosts_that_are_mirrored() {
     let other = Registry::start();
     other.push("team/app:1", &[Layer::new().file("other", "").gzip()]);
-    let playground = Playground::start_with(None, |serve| {
-        serve.arg("--mirror").arg(format!("ghcr.io={}", other.url()));
-    });
+    let mirror = format!("ghcr.io={}", other.url());
+    let playground = Playground::start_with(&["--upstream", NO_UPSTREAM, "--mirror", &mirror]);
     let mut page = playground.open(&playground.new_cookie()).await;
     assert!(page.output_of(HOST, "newroot pull ghcr.io/team/app:1").await.contains("Pulling done"));
     assert!(page.output_of(HOST, "ls /fs/ghcr.io/team/app:1/rootfs").await.contains("other"));
@@ -102,9 +101,8 @@ async fn a_private_upstream_is_asked_with_the_servers_password() {
         let login = serde_json::json!({ "username": LOGIN.0, "password": password });
         let config = serde_json::json!({ "auths": { registry.address(): login } });
         fs::write(docker.path().join("config.json"), config.to_string()).unwrap();
-        let playground = Playground::start_with(Some(&registry.url()), |serve| {
-            serve.env("DOCKER_CONFIG", docker.path());
-        });
+        let environment = [("DOCKER_CONFIG", docker.path())];
+        let playground = Playground::start_in(&["--upstream", &registry.url()], &environment);
         let said = said_in_a_lab(&playground, "newroot pull private").await;
         assert!(said.contains(answer), "{said}");
         assert!(!said.contains(password));

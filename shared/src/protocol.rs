@@ -14,6 +14,12 @@ pub const ACKNOWLEDGE_EACH: u64 = 16 * 1024;
 /// The WebSocket close code of a lab that has ended: the page offers a new machine instead of reconnecting.
 pub const CLOSE_LAB_ENDED: u16 = 4000;
 
+/// The close code where as many labs run as the server may have; the reason says so.
+pub const CLOSE_ROOM_FULL: u16 = 4001;
+
+/// The close code where there is a lab to be had, but it cannot be started, or does not answer; the reason says why.
+pub const CLOSE_NO_LAB: u16 = 4002;
+
 /// A terminal of a lab, numbered from 0 in the order of opening, never used again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct TerminalId(pub u32);
@@ -69,6 +75,8 @@ pub enum ToLab {
         /// Which terminal.
         terminal: TerminalId,
     },
+    /// Remake the machine: its processes, mounts and files go. Terminals keep their places, and get new shells.
+    Reset,
 }
 
 /// From the lab to a page.
@@ -118,6 +126,62 @@ pub enum ToPage {
         /// Which view.
         view: ViewId,
     },
+    /// What the lab may use and what it uses; sent when that has changed visibly.
+    Limits {
+        /// What it may use.
+        limits: Limits,
+        /// What it uses.
+        used: Used,
+    },
+    /// The lab will end by itself.
+    Ends {
+        /// How soon.
+        in_seconds: u64,
+        /// What brings the end.
+        why: EndCause,
+    },
+    /// The end that was announced does not come.
+    Stays,
+}
+
+/// What a lab may use.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Limits {
+    /// Bytes of memory, the files of its tmpfs mounts included.
+    pub memory: u64,
+    /// Processes and threads.
+    pub processes: u64,
+    /// Hundredths of one processor.
+    pub cpu_percent: u64,
+    /// Bytes that the files of its root directory may take up.
+    pub disk: u64,
+    /// Terminals that may be open at once.
+    pub terminals: u32,
+    /// It ends when nobody has used it for so long.
+    pub idle_seconds: u64,
+    /// It ends after this in any case.
+    pub life_seconds: Option<u64>,
+}
+
+/// What a lab uses of its [`Limits`], more or less.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Used {
+    /// Bytes of memory.
+    pub memory: u64,
+    /// Processes and threads, those that serve the lab included.
+    pub processes: u64,
+    /// Bytes of disk.
+    pub disk: u64,
+}
+
+/// Why a lab ends by itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum EndCause {
+    /// Nobody types, or opens a page.
+    Idle,
+    /// It has been there as long as a lab may be.
+    Lifetime,
 }
 
 /// A terminal as the page shows its tab.

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use js_sys::{ArrayBuffer, JSON};
 use leptos::prelude::*;
-use shared::protocol::{CLOSE_LAB_ENDED, MachineId, ToLab, ToPage};
+use shared::protocol::{CLOSE_LAB_ENDED, CLOSE_NO_LAB, CLOSE_ROOM_FULL, MachineId, ToLab, ToPage};
 use wasm_bindgen::prelude::*;
 use web_sys::{BinaryType, CloseEvent, MessageEvent, WebSocket};
 
@@ -32,7 +32,10 @@ pub struct Link {
 pub fn open(page: Page) {
     close(page);
     let origin = window().location().origin().unwrap_or_default();
-    let Ok(socket) = WebSocket::new(&format!("{}/api/lab", origin.replacen("http", "ws", 1))) else { return };
+    // Whoever has a machine wants that one, or the news that it is no more.
+    let resume = if page.link.with_value(|link| link.machine.is_some()) { "?resume" } else { "" };
+    let address = format!("{}/api/lab{resume}", origin.replacen("http", "ws", 1));
+    let Ok(socket) = WebSocket::new(&address) else { return };
     socket.set_binary_type(BinaryType::Arraybuffer);
     let number = page.link.with_value(|link| link.number);
     let current = move || page.link.with_value(|link| link.number == number);
@@ -55,7 +58,8 @@ pub fn open(page: Page) {
     });
     let lose = listener(move |event| {
         if current() {
-            closed(page, event.unchecked_into::<CloseEvent>().code());
+            let event = event.unchecked_into::<CloseEvent>();
+            closed(page, event.code(), event.reason());
         }
     });
     socket.set_onopen(Some(greet.as_ref().unchecked_ref()));
@@ -94,6 +98,7 @@ pub fn hasten(page: Page) {
 
 /// Leaves the machine behind for a new one.
 pub fn start_over(page: Page) {
+    page.link.update_value(|link| link.machine = None);
     page.screens.clear();
     page.model.forget_machine();
     open(page);
@@ -129,10 +134,18 @@ fn receive(page: Page, text: &JsValue) {
     page.model.receive(message);
 }
 
-fn closed(page: Page, code: u16) {
+fn closed(page: Page, code: u16, reason: String) {
     page.outbox.attach(None);
-    if code == CLOSE_LAB_ENDED {
-        page.model.connection.set(Connection::Ended);
+    page.model.end.set(None);
+    let refused = match code {
+        CLOSE_LAB_ENDED => Some(Connection::Ended),
+        CLOSE_ROOM_FULL => Some(Connection::Full),
+        CLOSE_NO_LAB => Some(Connection::NoLab),
+        _ => None,
+    };
+    if let Some(refused) = refused {
+        page.model.reason.set(reason);
+        page.model.connection.set(refused);
         return;
     }
     page.model.connection.set(Connection::Lost);

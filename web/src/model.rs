@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use leptos::prelude::*;
 use shared::lesson::{Lesson, SourceFile, Step};
-use shared::protocol::{Terminal, TerminalId, ToPage, ViewId};
+use shared::protocol::{EndCause, Limits, Terminal, TerminalId, ToPage, Used, ViewId};
 
 use crate::address::Address;
 use crate::tables::Tables;
@@ -20,6 +20,10 @@ pub enum Connection {
     Lost,
     /// The lab is no more; only a new machine helps.
     Ended,
+    /// There is no place for one more lab.
+    Full,
+    /// There is no lab, or none that answers.
+    NoLab,
 }
 
 /// The four panes, in the order of the keyboard.
@@ -51,6 +55,12 @@ pub enum Loaded<T> {
 pub struct Model {
     /// How the page stands with its lab.
     pub connection: RwSignal<Connection>,
+    /// The reason that was given where a connection is not to be had.
+    pub reason: RwSignal<String>,
+    /// What the lab may use, and what it uses.
+    pub limits: RwSignal<Option<(Limits, Used)>>,
+    /// When the lab will end by itself, by the clock of [`Model::now`], and what brings that.
+    pub end: RwSignal<Option<(f64, EndCause)>>,
     /// The lab's terminals, in the order of their tabs.
     pub terminals: RwSignal<Vec<Terminal>>,
     /// The terminal in front: the one that was used last.
@@ -74,6 +84,9 @@ impl Model {
     pub fn new() -> Model {
         let model = Model {
             connection: RwSignal::new(Connection::Connecting),
+            reason: RwSignal::new(String::new()),
+            limits: RwSignal::new(None),
+            end: RwSignal::new(None),
             terminals: RwSignal::new(Vec::new()),
             front: RwSignal::new(None),
             tables: RwSignal::new(Tables::default()),
@@ -111,6 +124,9 @@ impl Model {
             ToPage::View { view, rows } => self.tables.update(|tables| tables.view(view, rows, now)),
             ToPage::Rows { view, diff } => self.tables.update(|tables| tables.rows(view, diff, now)),
             ToPage::ViewGone { view } => self.tables.update(|tables| tables.gone(view, now)),
+            ToPage::Limits { limits, used } => self.limits.set(Some((limits, used))),
+            ToPage::Ends { in_seconds, why } => self.end.set(Some((now + 1000.0 * in_seconds as f64, why))),
+            ToPage::Stays => self.end.set(None),
             // The screens' business.
             ToPage::Skip { .. } => {}
         }
@@ -118,6 +134,7 @@ impl Model {
 
     fn greeted(self, terminals: Vec<Terminal>) {
         self.connection.set(Connection::Open);
+        self.end.set(None);
         if self.front.get_untracked().is_none() {
             self.front.set(terminals.first().map(|terminal| terminal.id));
         }
@@ -131,6 +148,7 @@ impl Model {
     /// Forgets a machine that has ended. Terminals stay, for the next one has the same.
     pub fn forget_machine(self) {
         self.connection.set(Connection::Connecting);
+        self.limits.set(None);
         self.tables.set(Tables::default());
     }
 

@@ -2,10 +2,12 @@
 
 use leptos::html::Dialog;
 use leptos::prelude::*;
+use shared::protocol::ToLab;
 use wasm_bindgen_futures::{JsFuture, spawn_local};
 use web_sys::RequestInit;
 
 use crate::icons::Icon;
+use crate::model::Connection;
 use crate::{Page, connection};
 
 /// A button that asks, and the question.
@@ -36,8 +38,16 @@ pub fn Reset(page: Page) -> impl IntoView {
     }
 }
 
-/// Ends the machine and asks for a new one. The socket is left first: its end is no news then.
+/// Has the lab remake its machine. Where there is no lab to be asked, the server is.
 fn reset(page: Page) {
+    match page.model.connection.get_untracked() {
+        Connection::Open => page.outbox.send(&ToLab::Reset),
+        _ => replace(page),
+    }
+}
+
+/// Ends the machine and asks for a new one. The socket is left first: its end is no news then.
+pub fn replace(page: Page) {
     connection::close(page);
     spawn_local(async move {
         let request = RequestInit::new();

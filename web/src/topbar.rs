@@ -3,6 +3,7 @@
 use leptos::prelude::*;
 
 use crate::icons::Icon;
+use crate::limits::Limits;
 use crate::question::Reset;
 use crate::{Page, theme, words};
 
@@ -23,6 +24,7 @@ pub fn TopBar(page: Page) -> impl IntoView {
             <span class="mark"><span class="slash" aria-hidden="true">"/"</span>"newroot"</span>
             <h1>{title}</h1>
             <span class="place" aria-live="polite">{step}</span>
+            <Limits page/>
             <span class="connection" role="status">{move || words::connection(page.model.connection.get())}</span>
             <Reset page/>
             <button

@@ -1,7 +1,7 @@
 //! How the page says things: the words for states, marks and kernel fields, in one place so that they stay alike.
 
 use shared::mount::{Mount, Propagation};
-use shared::protocol::View;
+use shared::protocol::{EndCause, View};
 
 use crate::model::Connection;
 use crate::tables::Mark;
@@ -13,6 +13,8 @@ pub fn connection_name(connection: Connection) -> &'static str {
         Connection::Open => "open",
         Connection::Lost => "lost",
         Connection::Ended => "ended",
+        Connection::Full => "full",
+        Connection::NoLab => "no-lab",
     }
 }
 
@@ -23,6 +25,24 @@ pub fn connection(connection: Connection) -> &'static str {
         Connection::Open => "connected",
         Connection::Lost => "no connection, trying again",
         Connection::Ended => "this machine has ended",
+        Connection::Full => "the room is full",
+        Connection::NoLab => "no machine",
+    }
+}
+
+/// What becomes of a lab, and what helps.
+pub fn end_cause(cause: EndCause) -> &'static str {
+    match cause {
+        EndCause::Idle => "press a key in a terminal to keep it",
+        EndCause::Lifetime => "its time is over then; save what you need",
+    }
+}
+
+/// A time to come, in words that do not change each second until they have to.
+pub fn time_left(seconds: f64) -> String {
+    match seconds.max(0.0) {
+        seconds if seconds > 90.0 => format!("{:.0} minutes", (seconds / 60.0).ceil()),
+        seconds => format!("{seconds:.0} seconds"),
     }
 }
 

@@ -2,11 +2,10 @@
 
 import assert from "node:assert/strict";
 import { execFileSync } from "node:child_process";
-import { createHash } from "node:crypto";
 import { readdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { after, before, test } from "node:test";
-import { card, openPage, prompt, row, screenshots, shows, start, type } from "./playground.mjs";
+import { card, inCgroup, labOf, openPage, prompt, row, screenshots, shows, start, type } from "./playground.mjs";
 
 let playground;
 before(async () => {
@@ -96,9 +95,7 @@ test("when a lab has ended the page says so, and nothing of it is left on the ma
   await type(page, "container", "mount -t tmpfs tmpfs /mnt; sleep 1000 & sleep 1000");
   await row(card(page, { ordinal: 1 }), "/mnt").waitFor();
 
-  // The lab's name is the digest of the cookie's secret: no other lab of this machine is looked at.
-  const { value } = (await context.cookies()).find(({ name }) => name === "newroot");
-  const lab = createHash("sha256").update(value).digest("hex").slice(0, 32);
+  const lab = await labOf(context);
   const labs = join(playground.directory, "run/labs");
   const traces = () => ({
     directories: readdirSync(labs).filter((name) => name === lab).length,
@@ -121,12 +118,3 @@ test("when a lab has ended the page says so, and nothing of it is left on the ma
   await prompt(page, "host");
   await context.close();
 });
-
-/** Whether a process is in a cgroup of this name. */
-function inCgroup(pid, name) {
-  try {
-    return readFileSync(`/proc/${pid}/cgroup`, "utf8").includes(name);
-  } catch {
-    return false; // Not a process, or one that has just ended.
-  }
-}

@@ -3,7 +3,8 @@
 
 import assert from "node:assert/strict";
 import { execFileSync, spawn } from "node:child_process";
-import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { createHash } from "node:crypto";
+import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { createInterface } from "node:readline";
@@ -71,13 +72,13 @@ export function launchBrowser() {
 }
 
 /** Everything a browser test needs; `close` ends it all and says whether the server ended well. */
-export async function start({ image = "alpine" } = {}) {
+export async function start({ image = "alpine", flags: more = [] } = {}) {
   assert.ok(process.env.NEWROOT_BIN, "NEWROOT_BIN names the binary: run the tests by `cargo xtask test`");
   const directory = mkdtempSync(join(tmpdir(), "newroot-page-"));
   mkdirSync(screenshots, { recursive: true });
   const { registry, url } = await startRegistry(directory, image);
   const flags = ["--listen", "127.0.0.1:0", "--run", `${directory}/run`, "--state", `${directory}/state`];
-  const server = spawn(process.env.NEWROOT_BIN, ["serve", ...flags, "--upstream", url], {
+  const server = spawn(process.env.NEWROOT_BIN, ["serve", ...flags, "--upstream", url, ...more], {
     stdio: ["ignore", "pipe", "inherit"],
   });
   const [, address] = await lineOf(server.stdout, /(http:\/\/[0-9.:]+)/);
@@ -94,6 +95,21 @@ export async function start({ image = "alpine" } = {}) {
       return status;
     },
   };
+}
+
+/** The name of the lab of a browser: the digest of its cookie's secret. No other lab of this machine is looked at. */
+export async function labOf(context) {
+  const { value } = (await context.cookies()).find(({ name }) => name === "newroot");
+  return createHash("sha256").update(value).digest("hex").slice(0, 32);
+}
+
+/** Whether a process is in a cgroup of this name. */
+export function inCgroup(pid, name) {
+  try {
+    return readFileSync(`/proc/${pid}/cgroup`, "utf8").includes(name);
+  } catch {
+    return false; // Not a process, or one that has just ended.
+  }
 }
 
 /** Opens the page in a browser of its own, and listens for what must not happen there. */

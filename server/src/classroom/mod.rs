@@ -1,6 +1,7 @@
 //! Who is here: learners, by the secret in their browser's cookie, and the lab of each. Knows nothing of HTTP.
 
 use std::collections::HashMap;
+use std::io;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use sha2::{Digest, Sha256};
@@ -86,13 +87,22 @@ impl Classroom {
     pub async fn lab(self: &Arc<Self>, learner: &Learner) -> Result<Arc<Handle>, Error> {
         let id = learner.lab();
         loop {
-            let handle = self.find_or_start(id).await?;
+            // As a task of its own: a browser that goes away in between must not leave half a lab.
+            let classroom = self.clone();
+            let started = tokio::spawn(async move { classroom.find_or_start(id).await }).await;
+            let handle = started.map_err(|panicked| StartError::from(io::Error::other(panicked)))??;
             if !handle.has_ended() {
                 return Ok(handle);
             }
             // It is just being removed; the next one gets its name.
             handle.removed().await;
         }
+    }
+
+    /// Whether the learner has a lab that runs, or is being started.
+    pub fn has_lab(&self, learner: &Learner) -> bool {
+        let labs = self.labs();
+        labs.get(&learner.lab()).is_some_and(|place| place.get().is_none_or(|handle| !handle.has_ended()))
     }
 
     async fn find_or_start(self: &Arc<Self>, id: LabId) -> Result<Arc<Handle>, Error> {
@@ -118,18 +128,19 @@ impl Classroom {
     pub async fn end(&self, learner: &Learner) {
         let handle = self.labs().get(&learner.lab()).and_then(|place| place.get().cloned());
         if let Some(handle) = handle {
-            self.end_one(&handle).await;
+            self.end_one(&handle, "you have ended it").await;
         }
     }
 
     /// Ends all labs and waits until nothing is left of them.
     pub async fn end_all(&self) {
         let running: Vec<_> = self.labs().values().filter_map(|place| place.get().cloned()).collect();
-        futures_util::future::join_all(running.iter().map(|handle| self.end_one(handle))).await;
+        futures_util::future::join_all(running.iter().map(|handle| self.end_one(handle, "the server was stopped")))
+            .await;
     }
 
-    async fn end_one(&self, handle: &Handle) {
-        handle.end().await;
+    async fn end_one(&self, handle: &Handle, why: &str) {
+        handle.end(why).await;
         handle.removed().await;
     }
 

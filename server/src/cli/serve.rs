@@ -4,7 +4,6 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
-use std::time::Duration;
 
 use anyhow::{Context, Result};
 use tokio::net::TcpListener;
@@ -12,11 +11,10 @@ use tokio::signal::unix::{SignalKind, signal};
 
 use newroot::classroom::Classroom;
 use newroot::doctor::{self, Plan, Verdict};
-use newroot::lab::cgroup::Limits;
-use newroot::registry;
-use newroot::runtime;
-use newroot::{http, lab, lessons};
+use newroot::{http, lab, lessons, registry, runtime};
 
+use super::lab_image;
+use super::lab_options::LabOptions;
 use super::mirror::MirrorOptions;
 
 /// What can be set.
@@ -40,21 +38,9 @@ pub struct Options {
     /// How many labs may run at once
     #[arg(long, value_name = "N", default_value_t = 64)]
     labs: usize,
-    /// Memory of a lab in MiB, the files of its tmpfs mounts included
-    #[arg(long, value_name = "MIB", default_value_t = 512)]
-    lab_memory: u64,
-    /// Disk of a lab in MiB; it is a tmpfs, so its memory bounds it too
-    #[arg(long, value_name = "MIB", default_value_t = 256)]
-    lab_disk: u64,
-    /// Processes and threads of a lab
-    #[arg(long, value_name = "N", default_value_t = 256)]
-    lab_pids: u64,
-    /// Processor time of a lab, in percent of one processor
-    #[arg(long, value_name = "PERCENT", default_value_t = 100)]
-    lab_cpu: u64,
-    /// Minutes after which a lab ends when no page is open
-    #[arg(long, value_name = "MINUTES", default_value_t = 30)]
-    idle: u64,
+    /// What each lab is and may.
+    #[command(flatten)]
+    lab: LabOptions,
 }
 
 impl Options {
@@ -66,12 +52,8 @@ impl Options {
             state: self.state.clone(),
             run: self.run.clone(),
             labs: self.labs,
-            limits: self.limits(),
+            limits: self.lab.limits(),
         }
-    }
-
-    fn limits(&self) -> Limits {
-        Limits { memory: self.lab_memory << 20, pids: self.lab_pids, cpu_percent: self.lab_cpu }
     }
 }
 
@@ -99,13 +81,11 @@ async fn serve_until_signal(options: Options) -> Result<()> {
         .with_context(|| format!("cannot listen on {}; is another one running there?", options.listen))?;
     let address = listener.local_addr()?;
     let store = Arc::new(options.mirror.open(&options.state)?);
-    let settings = lab::Settings {
-        directory: options.run.join("labs"),
-        rootfs: registry::lab_rootfs(&store)?,
-        disk: options.lab_disk << 20,
-        limits: options.limits(),
-        idle: Duration::from_secs(60 * options.idle),
+    let rootfs = match options.lab.image() {
+        Some(image) => lab_image::rootfs(&store, &options.state, image).await?,
+        None => registry::lab_rootfs(&store)?,
     };
+    let settings = options.lab.settings(options.run.join("labs"), rootfs);
     let (classroom, arrivals) = Classroom::new(settings, options.labs);
     tokio::spawn(http::serve_mirrors(arrivals, http::mirror::router(store.clone())));
     match classroom.find_labs().await {
@@ -135,5 +115,6 @@ async fn serve_until_signal(options: Options) -> Result<()> {
     if asked.await.unwrap_or(true) {
         classroom.end_all().await;
     }
+    lab::cgroup::remove_parent();
     Ok(())
 }

@@ -1,6 +1,7 @@
 //! What browsers and labs reach over HTTP: the page's files, lessons and code, the learner's WebSocket, and the registry
 //! mirror inside each lab. The only place that knows axum.
 
+use std::future::IntoFuture;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -13,7 +14,7 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::{any, get};
 use axum::{Json, Router};
 use tokio::net::TcpListener;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, oneshot};
 
 use shared::lesson::{Lesson, SourceFile};
 
@@ -21,8 +22,10 @@ use crate::classroom::{Classroom, Learner};
 use crate::lab::Handle;
 use crate::lessons;
 use crate::registry::Store;
+use limited::Limited;
 
 mod assets;
+mod limited;
 pub mod mirror;
 mod page_socket;
 
@@ -49,24 +52,45 @@ pub async fn serve(
     axum::serve(listener, router(site)).with_graceful_shutdown(stop).await
 }
 
+/// Serves the registry mirror on a socket.
+pub async fn serve_mirror(listener: TcpListener, mirror: Router) -> io::Result<()> {
+    axum::serve(listener, mirror).await
+}
+
 /// Serves the registry mirror inside each lab that arrives, until the lab ends.
 pub async fn serve_mirrors(mut arrivals: mpsc::UnboundedReceiver<Arc<Handle>>, mirror: Router) {
     while let Some(lab) = arrivals.recv().await {
         let mirror = mirror.clone();
         tokio::spawn(async move {
-            match lab.mirror().await {
-                Ok(listener) => {
-                    let ended = {
-                        let lab = lab.clone();
-                        async move { lab.ended().await }
-                    };
-                    if let Err(error) = axum::serve(listener, mirror).with_graceful_shutdown(ended).await {
-                        tracing::warn!("the mirror of lab {:?} stopped: {error}", lab.id);
-                    }
+            match serve_mirrors_of(&lab, mirror).await {
+                Err(error) if error.kind() != io::ErrorKind::UnexpectedEof => {
+                    tracing::warn!("lab {:?} has no mirror: {error}", lab.id);
                 }
-                Err(error) => tracing::warn!("lab {:?} has no mirror: {error}", lab.id),
+                _lab_has_ended => {}
             }
         });
+    }
+}
+
+/// Connections that one lab may have to its mirror; more wait. Each is a descriptor of the server, which has enough for
+/// sixty labs but not for one that means harm.
+const MIRROR_CONNECTIONS: usize = 32;
+
+async fn serve_mirrors_of(lab: &Handle, mirror: Router) -> io::Result<()> {
+    let mut mirrors = lab.mirrors().await?;
+    let mut serving: Option<oneshot::Sender<()>> = None;
+    loop {
+        let listener = mirrors.next().await?;
+        let (stop, stopped) = oneshot::channel();
+        // The former's sender is dropped here, which stops it: its socket keeps a network namespace alive that nobody
+        // uses any more.
+        serving.replace(stop);
+        let server = axum::serve(Limited::new(listener, MIRROR_CONNECTIONS), mirror.clone()).with_graceful_shutdown(
+            async move {
+                let _ = stopped.await;
+            },
+        );
+        tokio::spawn(server.into_future());
     }
 }
 

@@ -2,21 +2,32 @@
 
 use std::io;
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::extract::{Request, State};
 use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, header};
 use axum::response::{IntoResponse, Response};
+use futures_util::StreamExt;
 use hyper::upgrade::OnUpgrade;
 use hyper_util::rt::TokioIo;
 use hyper_util::server::conn::auto::upgrade::downcast;
 use tokio::net::TcpStream;
+use tokio::time::timeout;
+use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
+use tokio_tungstenite::tungstenite::protocol::{CloseFrame, Role};
+
+use shared::protocol::{CLOSE_LAB_ENDED, CLOSE_NO_LAB, CLOSE_ROOM_FULL};
 
 use super::{SameSite, Site, learner};
 use crate::classroom::Error;
 use crate::lab::Handle;
 
-/// `GET` with an upgrade: connects to the learner's lab, which is started if need be. `DELETE`: ends it.
+/// How long a page that was refused has to take its leave.
+const FAREWELL: Duration = Duration::from_secs(2);
+
+/// `GET` with an upgrade: connects to the learner's lab, which is started if need be, unless the query is `resume`.
+/// `DELETE`: ends it.
 pub async fn lab(_: SameSite, State(site): State<Arc<Site>>, mut request: Request) -> Response {
     let Some(learner) = learner(request.headers()) else {
         return (StatusCode::UNAUTHORIZED, "open the page first: it gives the cookie that names your machine\n")
@@ -32,15 +43,16 @@ pub async fn lab(_: SameSite, State(site): State<Arc<Site>>, mut request: Reques
                 let upgrade = [(header::UPGRADE, "websocket"), (header::CONNECTION, "upgrade")];
                 return (StatusCode::UPGRADE_REQUIRED, upgrade, "this is a WebSocket\n").into_response();
             };
-            // Before the answer, so that a lab that cannot start is an HTTP error and not a socket that closes.
-            let lab = match site.classroom.lab(&learner).await {
-                Ok(lab) => lab,
-                Err(error) => return refusal(&error),
+            // A page that has a machine comes back to that one, and is told when it is no more: a new one would be a
+            // surprise.
+            let lab = match request.uri().query() == Some("resume") && !site.classroom.has_lab(&learner) {
+                true => Err(Refusal { code: CLOSE_LAB_ENDED, reason: "it has ended while nobody was looking".into() }),
+                false => site.classroom.lab(&learner).await.map_err(Refusal::from),
             };
             let upgrade = hyper::upgrade::on(&mut request);
             tokio::spawn(async move {
-                if let Err(error) = hand_over(upgrade, &lab).await {
-                    tracing::warn!("a page could not be handed to lab {:?}: {error}", lab.id);
+                if let Err(error) = connect(upgrade, lab).await {
+                    tracing::warn!("a page's connection could not be taken over: {error}");
                 }
             });
             let headers = [
@@ -70,22 +82,63 @@ fn accept_key(headers: &HeaderMap) -> Option<HeaderValue> {
     HeaderValue::from_str(&derive_accept_key(key.as_bytes())).ok()
 }
 
-fn refusal(error: &Error) -> Response {
-    let status = match error {
-        Error::Full(_) => StatusCode::SERVICE_UNAVAILABLE,
-        Error::Start(error) => {
-            tracing::error!("a lab could not be started: {error}");
-            StatusCode::INTERNAL_SERVER_ERROR
-        }
-    };
-    (status, format!("{error}\n")).into_response()
+/// Why a page gets no lab. Browsers hide the answer to a failed upgrade from their pages, so it goes into the close of a
+/// WebSocket that was opened for that alone.
+struct Refusal {
+    code: u16,
+    reason: String,
+}
+
+impl From<Error> for Refusal {
+    fn from(error: Error) -> Refusal {
+        let code = match &error {
+            Error::Full(_) => CLOSE_ROOM_FULL,
+            Error::Start(error) => {
+                tracing::error!("a lab could not be started: {error}");
+                CLOSE_NO_LAB
+            }
+        };
+        Refusal { code, reason: error.to_string() }
+    }
 }
 
 /// Takes the TCP connection out of hyper's hands, with the bytes that it has read too far, and passes both on.
-async fn hand_over(upgrade: OnUpgrade, lab: &Handle) -> io::Result<()> {
+async fn connect(upgrade: OnUpgrade, lab: Result<Arc<Handle>, Refusal>) -> io::Result<()> {
     let upgraded = upgrade.await.map_err(io::Error::other)?;
     let parts = downcast::<TokioIo<TcpStream>>(upgraded)
         .map_err(|_| io::Error::new(io::ErrorKind::Unsupported, "the connection is not plain TCP"))?;
-    let page = parts.io.into_inner().into_std()?;
-    lab.hand_over(page, parts.read_buf.to_vec()).await
+    let (page, ahead) = (parts.io.into_inner().into_std()?, parts.read_buf.to_vec());
+    let refusal = match lab {
+        Err(refusal) => refusal,
+        Ok(lab) => match lab.hand_over(&page, ahead).await {
+            Ok(()) => return Ok(()),
+            Err(_) if lab.has_ended() => Refusal { code: CLOSE_LAB_ENDED, reason: "it has just ended".into() },
+            Err(error) => {
+                tracing::warn!("a page could not be handed to lab {:?}: {error}", lab.id);
+                Refusal { code: CLOSE_NO_LAB, reason: "it runs, but does not answer".into() }
+            }
+        },
+    };
+    refuse(page, refusal).await
+}
+
+/// Closes a page's WebSocket with the reason.
+async fn refuse(page: std::net::TcpStream, refusal: Refusal) -> io::Result<()> {
+    // A lab that did not answer may have a copy of the connection, and wake up one day.
+    let shared = page.try_clone()?;
+    let mut socket = WebSocketStream::from_raw_socket(TcpStream::from_std(page)?, Role::Server, None).await;
+    // A control frame has room for 125 bytes, two of them for the code (RFC 6455, section 5.5).
+    let end = (0..=refusal.reason.len().min(120)).rev().find(|end| refusal.reason.is_char_boundary(*end)).unwrap_or(0);
+    let reason = CloseFrame { code: refusal.code.into(), reason: refusal.reason[..end].into() };
+    let closing = async {
+        // A page that is gone by now needs no reason.
+        if socket.close(Some(reason)).await.is_ok() {
+            while let Some(Ok(_)) = socket.next().await {}
+        }
+    };
+    let _ = timeout(FAREWELL, closing).await;
+    match shared.shutdown(std::net::Shutdown::Both) {
+        Err(error) if error.kind() != io::ErrorKind::NotConnected => Err(error),
+        _ => Ok(()),
+    }
 }

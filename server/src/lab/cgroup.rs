@@ -4,6 +4,7 @@
 use std::collections::BTreeSet;
 use std::fs;
 use std::io;
+use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
@@ -18,14 +19,35 @@ pub struct Limits {
     pub memory: u64,
     /// Processes and threads.
     pub pids: u64,
-    /// Hundredths of one processor.
+    /// Hundredths of one processor, at most.
     pub cpu_percent: u64,
+    /// Its share where processors are short: 1 to 10000, 100 is usual (v2's cpu.weight).
+    pub cpu_weight: u64,
 }
 
 /// A lab's directories in the cgroup hierarchies: one with v2, one per controller with v1.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Cgroup {
     directories: Vec<PathBuf>,
+}
+
+/// What a cgroup uses, by files that were opened once.
+#[derive(Debug)]
+pub struct Meter {
+    memory: fs::File,
+    processes: fs::File,
+}
+
+impl Meter {
+    /// Bytes of memory, the files of its tmpfs mounts included; 0 where it cannot be read.
+    pub fn memory(&self) -> u64 {
+        read_number(&self.memory)
+    }
+
+    /// Processes and threads.
+    pub fn processes(&self) -> u64 {
+        read_number(&self.processes)
+    }
 }
 
 /// A cgroup could not be made.
@@ -72,12 +94,22 @@ impl Cgroup {
         self.directories.iter().try_for_each(|directory| fs::write(directory.join("cgroup.procs"), "0"))
     }
 
+    /// Opens what tells of its use; the result needs neither path nor privilege any more.
+    pub fn meter(&self) -> io::Result<Meter> {
+        let open = |names: [&str; 2]| {
+            let paths = self.directories.iter().flat_map(|directory| names.map(|name| directory.join(name)));
+            let mut open = paths.map(fs::File::open);
+            open.find(Result::is_ok).unwrap_or_else(|| Err(io::ErrorKind::NotFound.into()))
+        };
+        Ok(Meter { memory: open(["memory.current", "memory.usage_in_bytes"])?, processes: open(["pids.current"; 2])? })
+    }
+
     /// Sends SIGKILL to every process in it and below it.
     pub fn kill(&self) {
         for directory in &self.directories {
             // One write on v2 (Linux 5.14), race-free; on v1 a pass over the list, which the caller repeats.
             if fs::write(directory.join("cgroup.kill"), "1").is_err() {
-                for pid in processes(directory) {
+                for pid in processes_below(directory) {
                     let _already_gone = kill(pid, Signal::SIGKILL);
                 }
             }
@@ -90,6 +122,15 @@ impl Cgroup {
             Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
             _ => Ok(()),
         })
+    }
+}
+
+/// Removes the cgroup `newroot` below the server's own, which holds those of the labs; one with labs stays.
+pub fn remove_parent() {
+    let hierarchies = Hierarchies::read();
+    for root in hierarchies.v2.iter().chain(hierarchies.v1.iter().map(|(_, root)| root)) {
+        // Labs go on, or there never was one.
+        let _ = fs::remove_dir(root.join("newroot"));
     }
 }
 
@@ -110,10 +151,13 @@ fn create_v2(root: &Path, name: &str, limits: &Limits) -> Result<PathBuf, Error>
     let directory = parent.join(name);
     make(&directory)?;
     write(&directory.join("memory.max"), limits.memory)?;
+    // A machine that swaps would let a lab have more than its memory; where there is no swap there is no such file.
+    let _no_swap = fs::write(directory.join("memory.swap.max"), "0");
     write(&directory.join("memory.oom.group"), 0)?;
     write(&directory.join("pids.max"), limits.pids)?;
     let quota = limits.cpu_percent * CPU_PERIOD_MICROSECONDS / 100;
     write(&directory.join("cpu.max"), format!("{quota} {CPU_PERIOD_MICROSECONDS}"))?;
+    write(&directory.join("cpu.weight"), limits.cpu_weight)?;
     Ok(directory)
 }
 
@@ -135,6 +179,8 @@ fn create_v1(hierarchies: &Hierarchies, name: &str, limits: &Limits) -> Result<V
                 let quota = limits.cpu_percent * CPU_PERIOD_MICROSECONDS / 100;
                 write(&directory.join("cpu.cfs_period_us"), CPU_PERIOD_MICROSECONDS)?;
                 write(&directory.join("cpu.cfs_quota_us"), quota)?;
+                // The same share on v1's scale, where 1024 is usual.
+                write(&directory.join("cpu.shares"), (limits.cpu_weight * 1024 / 100).max(2))?;
             }
         }
         directories.insert(directory);
@@ -174,6 +220,13 @@ impl Hierarchies {
     }
 }
 
+fn read_number(file: &fs::File) -> u64 {
+    let mut text = [0; 32];
+    // From the start each time: the kernel writes the file anew for whoever reads there.
+    let length = file.read_at(&mut text, 0).unwrap_or(0);
+    str::from_utf8(&text[..length]).ok().and_then(|text| text.trim().parse().ok()).unwrap_or(0)
+}
+
 fn has_option(options: &str, wanted: &str) -> bool {
     options.split(',').any(|option| option == wanted)
 }
@@ -188,6 +241,14 @@ fn processes(directory: &Path) -> Vec<Pid> {
     list.lines().filter_map(|line| line.parse().ok()).map(Pid::from_raw).collect()
 }
 
+fn processes_below(directory: &Path) -> Vec<Pid> {
+    let entries = fs::read_dir(directory).into_iter().flatten().flatten();
+    let below = entries.filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_dir()));
+    let mut all: Vec<Pid> = below.flat_map(|entry| processes_below(&entry.path())).collect();
+    all.extend(processes(directory));
+    all
+}
+
 fn remove_tree(directory: &Path) -> io::Result<()> {
     for entry in fs::read_dir(directory)? {
         let entry = entry?;
@@ -199,9 +260,19 @@ fn remove_tree(directory: &Path) -> io::Result<()> {
 }
 
 fn make(directory: &Path) -> Result<(), Error> {
-    fs::create_dir_all(directory).map_err(|cause| Error::Write { path: directory.to_owned(), cause })
+    for _ in 0..100 {
+        match fs::create_dir_all(directory) {
+            // Another server has just ended, and removed the parent.
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            result => return result.map_err(|cause| Error::Write { path: directory.to_owned(), cause }),
+        }
+    }
+    Err(Error::Write { path: directory.to_owned(), cause: io::ErrorKind::NotFound.into() })
 }
 
 fn write(path: &Path, value: impl ToString) -> Result<(), Error> {
     fs::write(path, value.to_string()).map_err(|cause| Error::Write { path: path.to_owned(), cause })
 }
+
+#[cfg(test)]
+mod tests;

@@ -68,7 +68,12 @@ impl AsyncChannel {
 
     /// Sends a message, or fails with WouldBlock where the receiver does not keep up: nobody waits for a sandbox.
     pub fn send(&self, message: &impl Serialize) -> io::Result<()> {
-        send(self.0.get_ref(), message, &[])
+        self.send_with(message, &[])
+    }
+
+    /// The same, with copies of descriptors.
+    pub fn send_with(&self, message: &impl Serialize, descriptors: &[BorrowedFd<'_>]) -> io::Result<()> {
+        send(self.0.get_ref(), message, descriptors)
     }
 
     /// Waits for a message; errors as [`Channel::receive`].

@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::io;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::time::Duration;
@@ -16,10 +16,13 @@ use tokio::process::Command;
 use tokio::sync::watch;
 use tokio::time::{sleep, timeout};
 
+use shared::protocol::Limits;
+
 use super::LabId;
-use super::cgroup::{self, Cgroup, Limits};
-use super::handover::{self, Reply, Request};
+use super::cgroup::{self, Cgroup};
+use super::handover::{self, Reply, Request, Status};
 use super::process::{Config, READY};
+use super::sandbox::Overlay;
 use crate::sys;
 
 /// What every lab of a server gets.
@@ -29,12 +32,33 @@ pub struct Settings {
     pub directory: PathBuf,
     /// The lab image's root file system.
     pub rootfs: PathBuf,
+    /// What its cgroup allows.
+    pub cgroup: cgroup::Limits,
     /// Bytes that a lab's files may take up.
     pub disk: u64,
-    /// What its cgroup allows.
-    pub limits: Limits,
-    /// How long a lab without a page lives.
+    /// How many terminals it may have open at once.
+    pub terminals: u32,
+    /// How long a lab lives that nobody uses.
     pub idle: Duration,
+    /// How long a lab lives in any case.
+    pub life: Option<Duration>,
+    /// Where its overlay is mounted; `None` for what this kernel can.
+    pub overlay: Option<Overlay>,
+}
+
+impl Settings {
+    /// What a lab may use, as it is told to its learner.
+    fn limits(&self) -> Limits {
+        Limits {
+            memory: self.cgroup.memory,
+            processes: self.cgroup.pids,
+            cpu_percent: self.cgroup.cpu_percent,
+            disk: self.disk,
+            terminals: self.terminals,
+            idle_seconds: self.idle.as_secs(),
+            life_seconds: self.life.map(|life| life.as_secs()),
+        }
+    }
 }
 
 /// A lab that runs, or has just ended.
@@ -81,6 +105,10 @@ impl From<io::Error> for StartError {
 
 /// How long a lab may take to be built, on a machine with much else to do.
 const PATIENCE: Duration = Duration::from_secs(20);
+/// How long a lab may take to answer: it runs on its learner's processor time, which may all be used.
+const ANSWER: Duration = Duration::from_secs(10);
+/// How long a lab may take to end by itself once it was asked to.
+const END: Duration = Duration::from_secs(5);
 /// How long the kernel may take to reap what was killed.
 const REMOVAL: Duration = Duration::from_secs(10);
 
@@ -91,7 +119,7 @@ impl Handle {
         let failed = |cause| StartError::Directory { path: directory.clone(), cause };
         fs::create_dir_all(&settings.directory).map_err(failed)?;
         make_private(&directory).map_err(failed)?;
-        let result = match Cgroup::create(&id.to_string(), &settings.limits) {
+        let result = match Cgroup::create(&id.to_string(), &settings.cgroup) {
             Ok(cgroup) => start_process(settings, id, &directory, cgroup).await,
             Err(error) => Err(error.into()),
         };
@@ -104,17 +132,31 @@ impl Handle {
     /// The labs that a former server has left running; what is left of others is removed.
     pub async fn find_all(directory: &Path) -> Vec<Handle> {
         let mut found = Vec::new();
-        for entry in fs::read_dir(directory).into_iter().flatten().flatten() {
-            let Some(id) = entry.file_name().to_str().and_then(|name| name.parse::<LabId>().ok()) else { continue };
-            match Handle::find(id, entry.path()).await {
+        for id in Handle::ids(directory) {
+            match Handle::find(directory, id).await {
                 Ok(handle) => found.push(handle),
-                Err(_nobody_answers) => remove(&entry.path(), &Cgroup::find(&id.to_string())).await,
+                Err(_nobody_answers) => Handle::remove_remains(directory, id).await,
             }
         }
         found
     }
 
-    async fn find(id: LabId, directory: PathBuf) -> io::Result<Handle> {
+    /// The labs that have a directory, whether they run or not.
+    pub fn ids(directory: &Path) -> Vec<LabId> {
+        let entries = fs::read_dir(directory).into_iter().flatten().flatten();
+        let mut ids: Vec<LabId> = entries.filter_map(|entry| entry.file_name().to_str()?.parse().ok()).collect();
+        ids.sort();
+        ids
+    }
+
+    /// Removes what is left of a lab that nobody answers for, and kills what still runs in its cgroup.
+    pub async fn remove_remains(directory: &Path, id: LabId) {
+        remove(&directory.join(id.to_string()), &Cgroup::find(&id.to_string())).await;
+    }
+
+    /// A lab that runs. Errors where there is none, or where it is still being built.
+    pub async fn find(directory: &Path, id: LabId) -> io::Result<Handle> {
+        let directory = directory.join(id.to_string());
         let stream = UnixStream::connect(directory.join("socket")).await?;
         let pid = stream.peer_cred()?.pid().ok_or(io::ErrorKind::NotFound)?;
         let process = sys::watch(sys::pidfd(Pid::from_raw(pid))?)?;
@@ -122,30 +164,52 @@ impl Handle {
     }
 
     /// Hands a page's connection, already upgraded to a WebSocket, to the lab process; `ahead` is what was read beyond
-    /// the upgrade. From then on its bytes never pass through the server.
-    pub async fn hand_over(&self, page: std::net::TcpStream, ahead: Vec<u8>) -> io::Result<()> {
-        let stream = self.connect().await?;
-        handover::send(&stream, &Request::Page { ahead }, Some(page.as_fd())).await
+    /// the upgrade. From then on its bytes never pass through the server. Errors with TimedOut where the lab does not
+    /// answer; then it may still have a copy, so the connection should be shut down.
+    pub async fn hand_over(&self, page: &std::net::TcpStream, ahead: Vec<u8>) -> io::Result<()> {
+        match self.ask(&Request::Page { ahead }, Some(page.as_fd())).await? {
+            Reply::Page => Ok(()),
+            _ => Err(io::ErrorKind::InvalidData.into()),
+        }
     }
 
-    /// The socket on which the lab's programs expect the registry mirror.
-    pub async fn mirror(&self) -> io::Result<TcpListener> {
+    /// The sockets on which the lab's programs expect the registry mirror.
+    pub async fn mirrors(&self) -> io::Result<Mirrors> {
         let stream = self.connect().await?;
         handover::send(&stream, &Request::Mirror, None).await?;
-        let (Reply::Mirror, descriptor) = timeout(PATIENCE, handover::receive(&stream)).await??;
-        let listener = std::net::TcpListener::from(descriptor.ok_or(io::ErrorKind::InvalidData)?);
-        listener.set_nonblocking(true)?;
-        TcpListener::from_std(listener)
+        Ok(Mirrors(stream))
     }
 
-    /// Asks the lab to end; [`Handle::ended`] tells when it has. One that does not listen is killed.
-    pub async fn end(&self) {
+    /// How the lab is.
+    pub async fn status(&self) -> io::Result<Status> {
+        match self.ask(&Request::Status, None).await? {
+            Reply::Status(status) => Ok(status),
+            _ => Err(io::ErrorKind::InvalidData.into()),
+        }
+    }
+
+    async fn ask(&self, request: &Request, descriptor: Option<BorrowedFd<'_>>) -> io::Result<Reply> {
         let asked = async {
             let stream = self.connect().await?;
-            handover::send(&stream, &Request::End, None).await
+            handover::send(&stream, request, descriptor).await?;
+            handover::receive(&stream).await
         };
-        if timeout(Duration::from_secs(2), asked).await.is_err() || timeout(REMOVAL, self.ended()).await.is_err() {
+        timeout(ANSWER, asked).await.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into())).map(|(reply, _)| reply)
+    }
+
+    /// Asks the lab to end, and tells its pages why; returns when its process has ended. One that does not listen is
+    /// killed. What it leaves is for [`Handle::clean_up`].
+    pub async fn end(&self, why: &str) {
+        let asked = async {
+            let stream = self.connect().await?;
+            handover::send(&stream, &Request::End { why: why.to_owned() }, None).await?;
+            self.ended().await;
+            io::Result::Ok(())
+        };
+        if !matches!(timeout(END, asked).await, Ok(Ok(()))) {
             self.cgroup.kill();
+            // Whatever holds it up in the kernel, nobody waits for it for ever.
+            let _ = timeout(REMOVAL, self.ended()).await;
         }
     }
 
@@ -164,7 +228,8 @@ impl Handle {
     /// Removes what a lab that has ended leaves: processes that outlived it, its cgroup, its directory. Then `forget`
     /// is called, and [`Handle::removed`] returns. To be called once.
     pub async fn clean_up(&self, forget: impl FnOnce()) {
-        for line in fs::read_to_string(self.directory.join("log")).unwrap_or_default().lines() {
+        // The first lines say what went wrong; a learner may have caused thousands more.
+        for line in fs::read_to_string(self.directory.join("log")).unwrap_or_default().lines().take(20) {
             tracing::warn!("lab {:?} said: {line}", self.id);
         }
         remove(&self.directory, &self.cgroup).await;
@@ -183,13 +248,29 @@ impl Handle {
     }
 }
 
+/// The registry mirror's listening sockets in a lab: one at once, and another after each reset.
+#[derive(Debug)]
+pub struct Mirrors(UnixStream);
+
+impl Mirrors {
+    /// Waits for the next; the one before is of no use then. Errors with UnexpectedEof when the lab ends.
+    pub async fn next(&mut self) -> io::Result<TcpListener> {
+        let (Reply::Mirror, Some(descriptor)) = handover::receive(&self.0).await? else {
+            return Err(io::ErrorKind::InvalidData.into());
+        };
+        let listener = std::net::TcpListener::from(descriptor);
+        listener.set_nonblocking(true)?;
+        TcpListener::from_std(listener)
+    }
+}
+
 async fn start_process(settings: &Settings, id: LabId, directory: &Path, cgroup: Cgroup) -> Result<Handle, StartError> {
     let config = Config {
         directory: directory.to_owned(),
         rootfs: settings.rootfs.clone(),
         hostname: "lab".into(),
-        disk: settings.disk,
-        idle: settings.idle,
+        limits: settings.limits(),
+        overlay: settings.overlay,
         cgroup: cgroup.clone(),
     };
     let log = directory.join("log");
@@ -242,7 +323,10 @@ async fn remove(directory: &Path, cgroup: &Cgroup) {
     if timeout(REMOVAL, emptied).await.is_err() {
         tracing::warn!("a lab's cgroup could not be removed: a process in it does not end");
     }
-    if let Err(error) = fs::remove_dir_all(directory) {
+    if let Err(error) = fs::remove_dir_all(directory)
+        // Both a server and `newroot labs end` clean up.
+        && error.kind() != io::ErrorKind::NotFound
+    {
         tracing::warn!("cannot remove {}: {error}", directory.display());
     }
 }

@@ -5,6 +5,7 @@ use std::io;
 use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
 
 use serde::{Deserialize, Serialize};
+use shared::protocol::Used;
 use tokio::io::Interest;
 use tokio::net::UnixStream;
 
@@ -17,22 +18,48 @@ const LONGEST: usize = 64 * 1024;
 /// From the server to a lab process.
 #[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Request {
-    /// Serve a page: the descriptor is its TCP connection, already upgraded to a WebSocket.
+    /// Serve a page: the descriptor is its TCP connection, already upgraded to a WebSocket. Answered with
+    /// [`Reply::Page`].
     Page {
         /// What the server has read from it beyond the upgrade.
         ahead: Vec<u8>,
     },
-    /// Give me the registry mirror's listening socket: answered with [`Reply::Mirror`].
+    /// Give me the registry mirror's listening socket: answered with [`Reply::Mirror`], at once and after each reset, as
+    /// long as the connection lives.
     Mirror,
+    /// How are you: answered with [`Reply::Status`].
+    Status,
     /// End the lab; the connection closes when it has ended.
-    End,
+    End {
+        /// The reason, for its pages.
+        why: String,
+    },
 }
 
 /// From a lab process to the server.
 #[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Reply {
+    /// The page is served.
+    Page,
     /// A copy of the mirror's socket comes along.
     Mirror,
+    /// How the lab is.
+    Status(Status),
+}
+
+/// How a lab is.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Status {
+    /// How long it has been there.
+    pub age_seconds: u64,
+    /// How long nobody has used it.
+    pub idle_seconds: u64,
+    /// Open pages.
+    pub pages: usize,
+    /// Terminals with a shell.
+    pub terminals: usize,
+    /// What it uses.
+    pub used: Used,
 }
 
 /// Sends one message, with a descriptor or without.

@@ -22,7 +22,7 @@ use serde::{Deserialize, Serialize};
 use shared::protocol::{Size, TerminalId};
 
 use super::channel::Channel;
-use super::sandbox::{DEVICES, Settings, Step, StepError};
+use super::sandbox::{DEVICES, Overlay, Settings, Step, StepError};
 use super::terminal;
 use super::{sandbox, seccomp};
 use crate::sys;
@@ -119,6 +119,21 @@ fn build_and_exec(channel: &Channel, settings: &Settings) -> Result<Infallible, 
 fn make_root(settings: &Settings) -> Result<(), StepError> {
     mount(None::<&str>, "/", None::<&str>, MsFlags::MS_REC | MsFlags::MS_PRIVATE, None::<&str>)
         .step("make the sandbox's mounts private")?;
+    if settings.overlay == Some(Overlay::Outside) {
+        mount(Some("merged"), "root", None::<&str>, MsFlags::MS_BIND, None::<&str>).step("bind the overlay")?;
+    } else {
+        mount_overlay(settings)?;
+    }
+    for directory in ["proc", "sys", "dev", "mnt", "tmp", "fs", "root", "root/bin", "usr/local/bin", "etc"] {
+        fs::create_dir_all(Path::new("root").join(directory)).step("make the usual directories")?;
+    }
+    let plain = MsFlags::MS_NOSUID | MsFlags::MS_NODEV | MsFlags::MS_NOEXEC;
+    // A proc mount shows the processes of the PID namespace it was made in: this one.
+    mount(Some("proc"), "root/proc", Some("proc"), plain, None::<&str>).step("mount proc")?;
+    mount(Some("sysfs"), "root/sys", Some("sysfs"), plain | MsFlags::MS_RDONLY, None::<&str>).step("mount sysfs")
+}
+
+fn mount_overlay(settings: &Settings) -> Result<(), StepError> {
     let size = format!("size={},mode=755", settings.disk);
     mount(Some("upper"), "upper", Some("tmpfs"), MsFlags::empty(), Some(size.as_str()))
         .step("mount the upper tmpfs")?;
@@ -127,15 +142,7 @@ fn make_root(settings: &Settings) -> Result<(), StepError> {
     // userxattr: overlayfs keeps its marks in user.* attributes, for it may not write trusted.* ones in a user
     // namespace (overlayfs.rst); tmpfs has user.* from Linux 6.6.
     let layers = "userxattr,lowerdir=lower,upperdir=upper/files,workdir=upper/work";
-    mount(Some("overlay"), "root", Some("overlay"), MsFlags::empty(), Some(layers))
-        .step("mount the overlay (its upper layer on tmpfs needs Linux 6.6)")?;
-    for directory in ["proc", "sys", "dev", "mnt", "tmp", "fs", "root", "root/bin", "usr/local/bin", "etc"] {
-        fs::create_dir_all(Path::new("root").join(directory)).step("make the usual directories")?;
-    }
-    let plain = MsFlags::MS_NOSUID | MsFlags::MS_NODEV | MsFlags::MS_NOEXEC;
-    // A proc mount shows the processes of the PID namespace it was made in: this one.
-    mount(Some("proc"), "root/proc", Some("proc"), plain, None::<&str>).step("mount proc")?;
-    mount(Some("sysfs"), "root/sys", Some("sysfs"), plain | MsFlags::MS_RDONLY, None::<&str>).step("mount sysfs")
+    mount(Some("overlay"), "root", Some("overlay"), MsFlags::empty(), Some(layers)).step("mount the overlay")
 }
 
 fn make_dev() -> Result<(), StepError> {
@@ -195,6 +202,9 @@ pub fn main() -> Result<(), sandbox::StepError> {
         let (channel, shells) = (channel.clone(), shells.clone());
         move || reap(&channel, &shells)
     });
+    // When the cgroup's memory is full, the kernel kills what the learner started first, then this, and the lab process,
+    // which has told nobody yet, last.
+    prefer_for_oom("self", 500);
     loop {
         let Ok((ToInit::Open { terminal, size }, _)) = channel.receive() else {
             // The lab is gone; with PID 1 the kernel ends every process of the sandbox.
@@ -202,6 +212,7 @@ pub fn main() -> Result<(), sandbox::StepError> {
         };
         let mut running = shells.lock();
         let opened = terminal::open_in_sandbox(size).map(|(pid, master)| {
+            prefer_for_oom(pid, 1000);
             running.push((pid, terminal));
             master
         });
@@ -215,6 +226,13 @@ pub fn main() -> Result<(), sandbox::StepError> {
             return Ok(());
         }
     }
+}
+
+/// Tells the kernel whom to kill rather than others when memory runs out (proc(5), oom_score_adj); what it starts is
+/// like it. Raising the figure is anybody's right.
+fn prefer_for_oom(process: impl std::fmt::Display, score: u32) {
+    // One that has just ended needs none.
+    let _ = fs::write(format!("/proc/{process}/oom_score_adj"), score.to_string());
 }
 
 /// The shells that run, by process number. Held locked while one is started, so that the reaper takes no child from

@@ -4,7 +4,8 @@
 //!
 //! Top to bottom: [`handle`] (server's side), [`handover`] (between the two), [`process`] (the lab process),
 //! [`state`] (what it knows), [`session`] (one page), [`terminal`], [`views`], [`trace`]; and what builds the machine: [`sandbox`], [`zygote`],
-//! [`init`], [`seccomp`], [`uid_range`], [`cgroup`], [`privileges`], [`channel`]. [`uncover`] prepares a container for labs.
+//! [`init`], [`machine`], [`seccomp`], [`uid_range`], [`cgroup`], [`privileges`], [`channel`], [`shell`], [`program`]. [`uncover`] prepares a
+//! container for labs.
 
 use std::fmt;
 use std::str::FromStr;
@@ -16,12 +17,15 @@ mod channel;
 pub mod handle;
 mod handover;
 pub mod init;
+mod machine;
 mod privileges;
 pub mod process;
+mod program;
 mod ring;
 pub mod sandbox;
 mod seccomp;
 mod session;
+pub mod shell;
 mod state;
 mod terminal;
 mod trace;
@@ -31,10 +35,12 @@ mod views;
 mod zygote;
 
 pub use handle::{Handle, Settings};
+pub use handover::Status;
+pub use sandbox::Overlay;
 pub use state::Lab;
 
 /// Names a lab: 128 bits that nobody can guess, written as 32 hexadecimal digits.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct LabId(pub [u8; 16]);
 

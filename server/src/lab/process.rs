@@ -8,7 +8,6 @@ use std::path::PathBuf;
 use std::rc::Rc;
 use std::time::Duration;
 
-use nix::sys::signal::{Signal, kill};
 use nix::unistd::Uid;
 use serde::{Deserialize, Serialize};
 use tokio::net::{TcpStream, UnixListener, UnixStream};
@@ -17,9 +16,11 @@ use tokio::time::{sleep, timeout};
 use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::protocol::Role;
 
-use super::cgroup::Cgroup;
-use super::handover::{self, Reply, Request};
-use super::sandbox::{self, Sandbox, Step, StepError, Zygote};
+use shared::protocol::Limits;
+
+use super::cgroup::{Cgroup, Meter};
+use super::handover::{self, Reply, Request, Status};
+use super::sandbox::{self, Overlay, Prepared, Step, StepError};
 use super::state::Lab;
 use super::uid_range::UidRange;
 use super::{privileges, session};
@@ -44,10 +45,10 @@ pub struct Config {
     pub rootfs: PathBuf,
     /// The machine's host name.
     pub hostname: String,
-    /// Bytes that the root may take up.
-    pub disk: u64,
-    /// The lab ends when no page was there for this long.
-    pub idle: Duration,
+    /// What it may use, and how long.
+    pub limits: Limits,
+    /// Where its overlay is mounted; `None` for what this kernel can.
+    pub overlay: Option<Overlay>,
     /// The cgroup that everything of the learner's is paid from.
     pub cgroup: Cgroup,
 }
@@ -58,7 +59,7 @@ pub fn main() -> Result<(), StepError> {
     runtime::default_signals();
     sys::close_all_but(&mut [0, 1, 2]).step("close what the server was started with")?;
     let config: Config = serde_json::from_reader(io::stdin().lock()).step("read the lab's configuration")?;
-    let (listener, zygote, sandbox, user) = build(&config)?;
+    let Built { listener, prepared, meter, user } = build(&config)?;
     privileges::drop_all(user)?;
 
     let runtime =
@@ -66,47 +67,53 @@ pub fn main() -> Result<(), StepError> {
     let tasks = LocalSet::new();
     tasks
         .block_on(&runtime, async {
-            let lab = Lab::start(&config.hostname, config.idle, sandbox.pid, sandbox.init, sandbox.notifications)?;
+            // Only now there is a sandbox: nothing of the learner runs while this process has a privilege.
+            let lab = Lab::start(&config, meter, prepared).await?;
             let listener = UnixListener::from_std(listener)?;
             writeln!(io::stdout(), "{READY}")?;
-            serve(&lab, listener, &sandbox.mirror).await;
+            serve(&lab, listener).await;
+            // The zygote goes with its channel, when this process ends.
+            lab.kill_machine();
             Ok::<(), io::Error>(())
         })
-        .step("serve the lab")?;
-    // The zygote goes with its channel; PID 1 is killed, for the learner may have taught it not to go.
-    drop(zygote);
-    let _already_gone = kill(sandbox.pid, Signal::SIGKILL);
-    Ok(())
+        .step("start the machine")
 }
 
-fn build(config: &Config) -> Result<(StdUnixListener, Zygote, Sandbox, Uid), StepError> {
+/// What root has prepared.
+struct Built {
+    listener: StdUnixListener,
+    prepared: Prepared,
+    meter: Meter,
+    user: Uid,
+}
+
+fn build(config: &Config) -> Result<Built, StepError> {
     config.cgroup.enter().step("enter the lab's cgroup")?;
     let ids = UidRange::take().step("take a range of user ids")?;
     let listener = StdUnixListener::bind(config.directory.join("socket")).step("listen in the lab's directory")?;
     listener.set_nonblocking(true).step("listen in the lab's directory")?;
-    let settings =
-        sandbox::Settings { rootfs: config.rootfs.clone(), hostname: config.hostname.clone(), disk: config.disk };
-    let zygote = sandbox::prepare(&settings, &ids, &config.directory)?;
-    let sandbox = zygote.start().step("start the sandbox")?;
+    // While the cgroup hierarchy is still in reach.
+    let meter = config.cgroup.meter().step("open the cgroup's files")?;
+    let settings = sandbox::Settings {
+        rootfs: config.rootfs.clone(),
+        hostname: config.hostname.clone(),
+        disk: config.limits.disk,
+        overlay: config.overlay,
+    };
+    let prepared = sandbox::prepare(&settings, &ids, &config.directory)?;
     let user = Uid::from_raw(ids.lab);
     // Held by the zygote from now on, and by this process until both are gone.
     std::mem::forget(ids);
-    Ok((listener, zygote, sandbox, user))
+    Ok(Built { listener, prepared, meter, user })
 }
 
 /// Answers the server until the lab ends, then gives pages a moment to close.
-async fn serve(lab: &Rc<Lab>, listener: UnixListener, mirror: &OwnedFd) {
+async fn serve(lab: &Rc<Lab>, listener: UnixListener) {
     let mut changes = lab.changes();
-    // A connection that asked for the end is closed by the end: that is the answer.
-    let mut asked_to_end = Vec::new();
     while !lab.has_ended() {
         tokio::select! {
             accepted = listener.accept() => match accepted {
-                Ok((stream, _)) => match answer(lab, &stream, mirror).await {
-                    Ok(Request::End) => asked_to_end.push(stream),
-                    Ok(_) => {}
-                    Err(error) => tracing::warn!("a request of the server failed: {error}"),
-                },
+                Ok((stream, _)) => drop(spawn_local(answer(lab.clone(), stream))),
                 Err(error) => {
                     tracing::warn!("cannot accept the server's connection: {error}");
                     sleep(ACCEPT_PAUSE).await;
@@ -115,22 +122,66 @@ async fn serve(lab: &Rc<Lab>, listener: UnixListener, mirror: &OwnedFd) {
             _ = changes.changed() => {}
         }
     }
-    let all_gone = async { while lab.has_pages() && changes.changed().await.is_ok() {} };
+    let all_gone = async { while lab.pages() > 0 && changes.changed().await.is_ok() {} };
     let _ = timeout(FAREWELL, all_gone).await;
 }
 
-async fn answer(lab: &Rc<Lab>, stream: &UnixStream, mirror: &OwnedFd) -> io::Result<Request> {
-    let received = timeout(REQUEST, handover::receive(stream)).await;
-    let (request, descriptor) = received.map_err(|_| io::Error::from(io::ErrorKind::TimedOut))??;
-    match &request {
+async fn answer(lab: Rc<Lab>, stream: UnixStream) {
+    if let Err(error) = try_answer(lab, stream).await {
+        tracing::warn!("a request of the server failed: {error}");
+    }
+}
+
+async fn try_answer(lab: Rc<Lab>, stream: UnixStream) -> io::Result<()> {
+    let (request, descriptor) = match timeout(REQUEST, handover::receive(&stream)).await {
+        Ok(Ok(received)) => received,
+        // Somebody has looked whether the lab is there.
+        Ok(Err(error)) if error.kind() == io::ErrorKind::UnexpectedEof => return Ok(()),
+        Ok(Err(error)) => return Err(error),
+        Err(_elapsed) => return Err(io::ErrorKind::TimedOut.into()),
+    };
+    match request {
         Request::Page { ahead } => {
             let socket = descriptor.ok_or(io::ErrorKind::InvalidData)?;
-            open_page(lab.clone(), socket, ahead.clone()).await?;
+            open_page(lab, socket, ahead).await?;
+            handover::send(&stream, &Reply::Page, None).await
         }
-        Request::Mirror => handover::send(stream, &Reply::Mirror, Some(mirror.as_fd())).await?,
-        Request::End => lab.end(),
+        Request::Mirror => offer_mirrors(&lab, &stream).await,
+        Request::Status => handover::send(&stream, &Reply::Status(status(&lab)), None).await,
+        Request::End { why } => {
+            lab.end(&why);
+            // The end of this process closes the connection: that is the answer.
+            std::future::pending().await
+        }
     }
-    Ok(request)
+}
+
+/// Hands out the registry mirror's listening socket, and again after each reset: the old one would keep the old
+/// network namespace alive.
+async fn offer_mirrors(lab: &Lab, stream: &UnixStream) -> io::Result<()> {
+    let mut mirrors = lab.mirrors();
+    loop {
+        let mirror = mirrors.borrow_and_update().clone();
+        if let Some(mirror) = mirror {
+            handover::send(stream, &Reply::Mirror, Some(mirror.as_fd())).await?;
+        }
+        tokio::select! {
+            changed = mirrors.changed() => if changed.is_err() { return Ok(()) },
+            // The server has no more to say here: it has gone, and another one will ask.
+            _gone = handover::receive::<Request>(stream) => return Ok(()),
+        }
+    }
+}
+
+fn status(lab: &Lab) -> Status {
+    let (age, idle) = lab.age_and_idleness();
+    Status {
+        age_seconds: age.as_secs(),
+        idle_seconds: idle.as_secs(),
+        pages: lab.pages(),
+        terminals: lab.terminals().iter().filter(|terminal| terminal.is_running()).count(),
+        used: lab.use_now(),
+    }
 }
 
 async fn open_page(lab: Rc<Lab>, socket: OwnedFd, ahead: Vec<u8>) -> io::Result<()> {

@@ -3,15 +3,18 @@
 
 use std::fs;
 use std::io;
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
 use nix::mount::{MntFlags, MsFlags, mount, umount2};
 use nix::sched::{CloneFlags, unshare};
 use nix::unistd::{Gid, Pid, Uid, chdir, pivot_root, setresgid, setresuid};
 
-use super::channel::Channel;
+use serde::{Deserialize, Serialize};
+
+use super::channel::{AsyncChannel, Channel};
 use super::init::FromInit;
+use super::program::Program;
 use super::uid_range::UidRange;
 use super::zygote::{self, FromZygote, ToZygote};
 use crate::runtime;
@@ -27,6 +30,25 @@ pub struct Settings {
     pub hostname: String,
     /// Bytes that the upper layer may hold.
     pub disk: u64,
+    /// Where the overlay is mounted; `None` for what this kernel can.
+    pub overlay: Option<Overlay>,
+}
+
+/// Where the overlay of a sandbox is mounted, which says who can make another.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
+pub enum Overlay {
+    /// In the sandbox, by its own root. The upper layer is a tmpfs and must have user extended attributes (Linux 6.6).
+    Inside,
+    /// In the base that the sandbox is made of, by the machine's root, once.
+    Outside,
+}
+
+/// What [`prepare`] has made.
+pub struct Prepared {
+    /// The channel to the zygote.
+    pub zygote: Channel,
+    /// Where the overlay is mounted.
+    pub overlay: Overlay,
 }
 
 /// A step of the set-up that the kernel refused.
@@ -50,14 +72,12 @@ impl<T, E: Into<io::Error>> Step<T> for Result<T, E> {
 }
 
 /// The process that makes sandboxes, seen from the lab process.
-pub struct Zygote {
-    channel: Channel,
-}
+pub struct Zygote(AsyncChannel);
 
 /// A running sandbox, seen from the lab process. It ends when `init` is closed.
 pub struct Sandbox {
     /// The connection to its PID 1.
-    pub init: Channel,
+    pub init: AsyncChannel,
     /// Its PID 1, as numbered outside.
     pub pid: Pid,
     /// A listening socket on 127.0.0.1:5000 of its network namespace, for the registry mirror.
@@ -72,17 +92,18 @@ pub const DEVICES: [&str; 6] = ["null", "zero", "full", "random", "urandom", "tt
 /// Prepares everything that needs root, and starts the zygote. The calling process, which must have one thread, ends
 /// up in a mount namespace of its own whose root is a small tmpfs with nothing but what a sandbox is made of.
 /// `directory` is any directory; it is covered in that namespace only.
-pub fn prepare(settings: &Settings, ids: &UidRange, directory: &Path) -> Result<Zygote, StepError> {
+pub fn prepare(settings: &Settings, ids: &UidRange, directory: &Path) -> Result<Prepared, StepError> {
     // Taken first: /proc/self/exe leads to a mount of the namespace we are in, and a copy can only be made there.
-    let binary = sys::clone_mount(Path::new("/proc/self/exe")).step("take a copy of the newroot binary's mount")?;
+    let program = Program::take()?;
     // A mount namespace of our own, cut off from the machine's: nothing below may propagate there.
     unshare(CloneFlags::CLONE_NEWNS).step("make a mount namespace")?;
     mount(None::<&str>, "/", None::<&str>, MsFlags::MS_REC | MsFlags::MS_PRIVATE, None::<&str>)
         .step("make all mounts private")?;
     let lower = sys::clone_mount(&settings.rootfs).step("take a copy of the lab image's mount")?;
-    make_base(directory, &binary)?;
+    make_base(directory, program)?;
+    let overlay = settings.overlay.map_or_else(best_overlay, Ok)?;
 
-    let zygote = fork_zygote(settings, ids)?;
+    let zygote = fork_zygote(&Settings { overlay: Some(overlay), ..settings.clone() }, ids)?;
     let user_namespace = map_ids(zygote.pid, ids)?;
     zygote.tell(&ToZygote::BecomeRoot)?;
 
@@ -92,6 +113,9 @@ pub fn prepare(settings: &Settings, ids: &UidRange, directory: &Path) -> Result<
     sys::set_mount_attributes(&lower, attributes, Some(&user_namespace))
         .step("map the lab image into the learner's uid range (Linux 5.19, on a file system that can)")?;
     sys::attach_mount(&lower, Path::new("lower")).step("attach the lab image")?;
+    if overlay == Overlay::Outside {
+        mount_overlay(settings, ids)?;
+    }
 
     // From here on the machine's own mounts are out of reach, for us and for the zygote, whose root moves with ours.
     pivot_root(".", ".").step("make the small tmpfs the root")?;
@@ -101,29 +125,61 @@ pub fn prepare(settings: &Settings, ids: &UidRange, directory: &Path) -> Result<
     // Only now the zygote makes its own mount namespace: in one that belongs to a user namespace, all mounts that came
     // from outside are locked together, with their flags; the learner's root cannot undo read-only or nodev.
     zygote.tell(&ToZygote::LockMounts)?;
-    Ok(Zygote { channel: zygote.channel })
+    Ok(Prepared { zygote: zygote.channel, overlay })
+}
+
+/// Overlayfs keeps marks in extended attributes, and in a user namespace it may only take `user.` ones.
+fn best_overlay() -> Result<Overlay, StepError> {
+    let probe = "upper/probe";
+    fs::File::create(probe).step("make a file in the tmpfs")?;
+    let set = rustix::fs::setxattr(probe, "user.newroot", b"?", rustix::fs::XattrFlags::empty());
+    fs::remove_file(probe).step("remove the file in the tmpfs")?;
+    match set {
+        Ok(()) => Ok(Overlay::Inside),
+        Err(rustix::io::Errno::OPNOTSUPP) => Ok(Overlay::Outside),
+        Err(error) => Err(error).step("try user extended attributes on a tmpfs"),
+    }
+}
+
+/// The overlay as the machine's root mounts it. nodev is locked with it when the zygote makes its mount namespace: an
+/// overlay of the machine's root would open device nodes of the image.
+fn mount_overlay(settings: &Settings, ids: &UidRange) -> Result<(), StepError> {
+    let size = format!("size={},mode=755", settings.disk);
+    mount(Some("upper"), "upper", Some("tmpfs"), MsFlags::MS_NODEV, Some(size.as_str()))
+        .step("mount the upper tmpfs")?;
+    fs::create_dir("upper/files").step("make the upper directory")?;
+    fs::create_dir("upper/work").step("make the work directory")?;
+    std::os::unix::fs::chown("upper/files", Some(ids.first), Some(ids.first)).step("give the root to the learner")?;
+    let layers = "lowerdir=lower,upperdir=upper/files,workdir=upper/work";
+    mount(Some("overlay"), "merged", Some("overlay"), MsFlags::MS_NODEV, Some(layers)).step("mount the overlay")
 }
 
 impl Zygote {
+    /// Speaks to the zygote from the running event loop.
+    pub fn new(channel: Channel) -> io::Result<Zygote> {
+        Ok(Zygote(AsyncChannel::new(channel)?))
+    }
+
     /// Makes a sandbox. Errors tell the step that failed inside.
-    pub fn start(&self) -> io::Result<Sandbox> {
+    pub async fn start(&self) -> io::Result<Sandbox> {
         let (init, theirs) = Channel::pair()?;
-        use std::os::fd::AsFd;
-        self.channel.send(&ToZygote::Start, &[theirs.as_fd()])?;
+        self.0.send_with(&ToZygote::Start, &[theirs.as_fd()])?;
         drop(theirs);
-        let pid = match self.channel.receive()? {
+        let pid = match self.0.receive().await? {
             (FromZygote::Started { pid }, _) => Pid::from_raw(pid),
-            (other, _) => return Err(io::Error::other(format!("the zygote answered {other:?}"))),
+            (FromZygote::Failed { message }, _) => return Err(io::Error::other(message)),
+            (FromZygote::Done, _) => return Err(io::ErrorKind::InvalidData.into()),
         };
-        let mirror = expect_descriptor(&init, "its mirror's socket")?;
-        let notifications = expect_descriptor(&init, "its filter's listener")?;
+        let init = AsyncChannel::new(init)?;
+        let mirror = expect_descriptor(&init, "its mirror's socket").await?;
+        let notifications = expect_descriptor(&init, "its filter's listener").await?;
         Ok(Sandbox { init, pid, mirror, notifications })
     }
 }
 
 /// PID 1 is still our own code here: it becomes the learner's to trace only when it executes.
-fn expect_descriptor(init: &Channel, what: &str) -> io::Result<OwnedFd> {
-    match init.receive()? {
+async fn expect_descriptor(init: &AsyncChannel, what: &str) -> io::Result<OwnedFd> {
+    match init.receive().await? {
         (FromInit::Failed { message }, _) => Err(io::Error::other(message)),
         (_, mut descriptors) if descriptors.len() == 1 => Ok(descriptors.remove(0)),
         (other, _) => Err(io::Error::other(format!("the sandbox sent {other:?} instead of {what}"))),
@@ -132,11 +188,11 @@ fn expect_descriptor(init: &Channel, what: &str) -> io::Result<OwnedFd> {
 
 /// A tmpfs with the parts of the machine that a sandbox needs to be built: proc and sysfs (a user namespace may only
 /// mount new ones where it can see whole ones), six device nodes, and this very program.
-fn make_base(directory: &Path, binary: &OwnedFd) -> Result<(), StepError> {
+fn make_base(directory: &Path, program: Program) -> Result<(), StepError> {
     mount(Some("newroot"), directory, Some("tmpfs"), MsFlags::MS_NOSUID, Some("size=1m,mode=755"))
         .step("mount a tmpfs for the sandbox's parts")?;
     chdir(directory).step("change directory to the tmpfs")?;
-    for name in ["lower", "upper", "root", "proc", "sys", "dev"] {
+    for name in ["lower", "upper", "merged", "root", "proc", "sys", "dev", "program", "programs", "empty"] {
         fs::create_dir(name).step("make a directory in the tmpfs")?;
     }
     let recursively = MsFlags::MS_BIND | MsFlags::MS_REC;
@@ -148,10 +204,11 @@ fn make_base(directory: &Path, binary: &OwnedFd) -> Result<(), StepError> {
         mount(Some(host.as_str()), ours.as_str(), None::<&str>, MsFlags::MS_BIND, None::<&str>)
             .step("bind a device node")?;
     }
+    let binary = program.mount()?;
     fs::File::create("newroot").step("make a place for the newroot binary")?;
     let attributes = mount_attribute::RDONLY | mount_attribute::NOSUID | mount_attribute::NODEV;
-    sys::set_mount_attributes(binary, attributes, None).step("make the newroot binary read-only")?;
-    sys::attach_mount(binary, Path::new("newroot")).step("attach the newroot binary")
+    sys::set_mount_attributes(&binary, attributes, None).step("make the newroot binary read-only")?;
+    sys::attach_mount(&binary, Path::new("newroot")).step("attach the newroot binary")
 }
 
 struct Newborn {

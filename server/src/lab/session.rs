@@ -16,10 +16,12 @@ use tokio_tungstenite::tungstenite::{Error, Message};
 
 use shared::mount::{Mount, TableDiff};
 use shared::protocol::{
-    CLOSE_LAB_ENDED, Frame, FrameKind, Offset, Terminal as Described, TerminalId, ToLab, ToPage, View, ViewId, WINDOW,
+    CLOSE_LAB_ENDED, Frame, FrameKind, Offset, Terminal as Described, TerminalId, ToLab, ToPage, Used, View, ViewId,
+    WINDOW,
 };
 
 use super::Lab;
+use super::state::Ending;
 use super::terminal::{PIECE, Terminal};
 
 /// A page that says nothing for this long, not even the answer to a ping, is gone.
@@ -43,6 +45,8 @@ struct Has {
     greeted: bool,
     terminals: HashMap<TerminalId, (Described, Output)>,
     views: HashMap<ViewId, (View, Rc<Vec<Mount>>)>,
+    used: Option<Used>,
+    ending: Option<Ending>,
 }
 
 /// How much of a terminal's output is on the page.
@@ -83,7 +87,7 @@ where
 async fn receive(
     mut stream: impl Stream<Item = Result<Message, Error>> + Unpin,
     page: &Page,
-    lab: &Lab,
+    lab: &Rc<Lab>,
 ) -> Result<(), Error> {
     while let Ok(Some(message)) = timeout(SILENCE, stream.next()).await {
         match message? {
@@ -114,7 +118,7 @@ async fn send(
         changes.borrow_and_update();
         let messages = page.catch_up(lab);
         if lab.has_ended() {
-            let reason = CloseFrame { code: CloseCode::from(CLOSE_LAB_ENDED), reason: "this machine has ended".into() };
+            let reason = CloseFrame { code: CloseCode::from(CLOSE_LAB_ENDED), reason: lab.last_words().into() };
             sink.send(Message::Close(Some(reason))).await?;
             // The page's answer ends the other direction, and with it the session. A socket that is dropped with
             // something unread in it is reset, and a reset overtakes the close: the page would think of a lost network.
@@ -137,7 +141,7 @@ async fn send(
 
 impl Page {
     /// Takes note of what the page says. Its numbers are clamped to what can be true.
-    fn take(&self, message: ToLab, lab: &Lab) {
+    fn take(&self, message: ToLab, lab: &Rc<Lab>) {
         match message {
             ToLab::Hello { machine, terminals } => {
                 // Of another machine's output nothing is of use.
@@ -164,6 +168,7 @@ impl Page {
                 lab.changed();
             }
             ToLab::Restart { terminal } => lab.open_terminal(terminal),
+            ToLab::Reset => lab.reset(),
         }
     }
 
@@ -184,6 +189,7 @@ impl Page {
         }
         has.catch_up_views(lab, &mut messages);
         has.catch_up_terminals(lab, &mut messages);
+        has.catch_up_limits(lab, &mut messages);
         messages
     }
 }
@@ -210,6 +216,21 @@ impl Has {
                 messages.extend(text(&ToPage::Terminal { terminal: now.clone() }));
                 *described = now;
             }
+        }
+    }
+
+    fn catch_up_limits(&mut self, lab: &Lab, messages: &mut Vec<Message>) {
+        let used = lab.use_seen();
+        if self.used.replace(used) != Some(used) {
+            messages.extend(text(&ToPage::Limits { limits: lab.limits().clone(), used }));
+        }
+        let ending = lab.ending();
+        if self.ending != ending {
+            self.ending = ending;
+            messages.extend(text(&match ending {
+                Some(ending) => ToPage::Ends { in_seconds: ending.in_seconds(), why: ending.cause },
+                None => ToPage::Stays,
+            }));
         }
     }
 

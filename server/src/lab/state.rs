@@ -1,27 +1,37 @@
 //! What a lab knows, and the tasks that keep it true. Sessions read it and pass on what their pages say; terminals, views
 //! and PID 1 change it; one counter tells of changes.
 
-use std::cell::{Cell, Ref, RefCell};
+use std::cell::{Ref, RefCell};
 use std::collections::HashMap;
 use std::io;
 use std::os::fd::OwnedFd;
 use std::rc::Rc;
 use std::time::Duration;
 
-use nix::unistd::Pid;
 use tokio::io::unix::AsyncFd;
 use tokio::sync::{Notify, watch};
 use tokio::task::spawn_local;
-use tokio::time::{Instant, sleep, sleep_until, timeout};
+use tokio::time::{Instant, sleep, timeout};
 
 use shared::protocol::{MachineId, Offset, Size, Terminal as Described, TerminalId};
 
-use super::channel::{AsyncChannel, Channel};
+use super::cgroup::Meter;
 use super::init::{FromInit, ToInit};
+use super::machine::Machine;
+use super::process::Config;
+use super::sandbox::{Overlay, Prepared, Sandbox, Zygote};
 use super::session::Page;
 use super::terminal::{self, Terminal};
 use super::trace;
 use super::views::{Views, program_of};
+
+mod lifetime;
+mod reset;
+mod usage;
+
+pub(super) use lifetime::Ending;
+use lifetime::Lifetime;
+use usage::Usage;
 
 /// After a look at all processes, changes are collected for this long before the next.
 const SCAN_PAUSE: Duration = Duration::from_millis(5);
@@ -35,52 +45,71 @@ const FRESH: Duration = Duration::from_millis(50);
 /// A learner's machine while it runs.
 pub struct Lab {
     hostname: String,
-    machine: MachineId,
+    machine_id: MachineId,
     terminals: Vec<Terminal>,
     /// What pages were last told of each terminal, and when it was found out.
     descriptions: RefCell<HashMap<TerminalId, (Instant, Described)>>,
     views: RefCell<Views>,
-    init: AsyncChannel,
+    zygote: Zygote,
+    overlay: Overlay,
+    /// The sandbox of the moment; none while it is being remade.
+    machine: RefCell<Option<Rc<Machine>>>,
+    /// Its registry mirror's listening socket, for the server.
+    mirror: watch::Sender<Option<Rc<OwnedFd>>>,
     /// The pages that are open, in the order of coming. The last one owns the terminals: they wait for it.
     pages: RefCell<Vec<Rc<Page>>>,
     changes: watch::Sender<u64>,
     scan_due: Notify,
-    ended: Cell<bool>,
-    page_seen: Cell<Instant>,
+    /// Why the lab has ended, if it has.
+    ended: RefCell<Option<String>>,
+    lifetime: Lifetime,
+    usage: Usage,
 }
 
 impl Lab {
-    /// Starts all that goes on in a lab by itself, as tasks of the running event loop: it must be one of one thread.
-    pub fn start(
-        hostname: &str,
-        idle: Duration,
-        pid: Pid,
-        init: Channel,
-        notifications: OwnedFd,
-    ) -> io::Result<Rc<Lab>> {
+    /// Starts the sandbox and all that goes on in a lab by itself, as tasks of the running event loop: it must be one of
+    /// one thread.
+    pub async fn start(config: &Config, meter: Meter, prepared: Prepared) -> io::Result<Rc<Lab>> {
         let names = shared::lesson::TERMINALS.iter().zip(0..);
         let lab = Rc::new(Lab {
-            hostname: hostname.to_owned(),
-            machine: MachineId(format!("{:016x}", getrandom::u64().map_err(io::Error::other)?)),
+            hostname: config.hostname.clone(),
+            machine_id: MachineId(format!("{:016x}", getrandom::u64().map_err(io::Error::other)?)),
             terminals: names.map(|(name, id)| Terminal::new(TerminalId(id), name)).collect(),
             descriptions: RefCell::default(),
-            views: RefCell::new(Views::new(pid)),
-            init: AsyncChannel::new(init)?,
+            views: RefCell::default(),
+            zygote: Zygote::new(prepared.zygote)?,
+            overlay: prepared.overlay,
+            machine: RefCell::default(),
+            mirror: watch::Sender::default(),
             pages: RefCell::default(),
             changes: watch::channel(0).0,
             scan_due: Notify::new(),
-            ended: Cell::new(false),
-            page_seen: Cell::new(Instant::now()),
+            ended: RefCell::default(),
+            lifetime: Lifetime::new(&config.limits),
+            usage: Usage::new(config.limits.clone(), meter),
         });
-        spawn_local(lab.clone().follow_calls(notifications));
+        lab.start_machine().await?;
         spawn_local(lab.clone().hear_news());
         spawn_local(lab.clone().scan_when_due());
-        spawn_local(lab.clone().hear_init());
-        spawn_local(lab.clone().wait_for_pages(idle));
-        for terminal in &lab.terminals {
-            lab.open_terminal(terminal.id);
-        }
+        spawn_local(lab.clone().end_in_time());
+        spawn_local(lab.clone().watch_use());
         Ok(lab)
+    }
+
+    /// Has the zygote make a sandbox, and a shell in each terminal.
+    async fn start_machine(self: &Rc<Self>) -> io::Result<()> {
+        let Sandbox { init, pid, mirror, notifications } = self.zygote.start().await?;
+        let machine = Rc::new(Machine::new(pid, init)?);
+        self.views.borrow_mut().follow(pid);
+        self.mirror.send_replace(Some(Rc::new(mirror)));
+        self.machine.replace(Some(machine.clone()));
+        spawn_local(self.clone().follow_calls(notifications));
+        spawn_local(self.clone().hear_init(machine));
+        self.scan_due.notify_one();
+        for terminal in &self.terminals {
+            self.open_terminal(terminal.id);
+        }
+        Ok(())
     }
 
     /// The machine's host name.
@@ -90,7 +119,7 @@ impl Lab {
 
     /// This life of the lab.
     pub(super) fn machine(&self) -> &MachineId {
-        &self.machine
+        &self.machine_id
     }
 
     /// All terminals, in the order of their tabs.
@@ -134,26 +163,31 @@ impl Lab {
 
     /// Whether the lab is ending: sessions say good-bye.
     pub fn has_ended(&self) -> bool {
-        self.ended.get()
+        self.ended.borrow().is_some()
     }
 
-    /// Ends the lab: everybody notices.
-    pub(super) fn end(&self) {
-        self.ended.set(true);
+    /// What pages are told at the end.
+    pub(super) fn last_words(&self) -> String {
+        self.ended.borrow().clone().unwrap_or_default()
+    }
+
+    /// Ends the lab: everybody notices. The first reason is the one that counts.
+    pub(super) fn end(&self, why: &str) {
+        self.ended.borrow_mut().get_or_insert_with(|| why.to_owned());
         self.changed();
     }
 
     /// A page has come; it owns the terminals now. Returns what tells of changes.
     pub(super) fn attach(&self, page: Rc<Page>) -> watch::Receiver<u64> {
         self.pages.borrow_mut().push(page);
-        self.page_seen.set(Instant::now());
+        self.used();
         self.changes()
     }
 
     /// A page has gone; the one before it owns the terminals again.
     pub(super) fn detach(&self, page: &Rc<Page>) {
         self.pages.borrow_mut().retain(|other| !Rc::ptr_eq(other, page));
-        self.page_seen.set(Instant::now());
+        self.used();
         self.terminals.iter().for_each(Terminal::room_changed);
         self.changed();
     }
@@ -163,9 +197,9 @@ impl Lab {
         self.changes.subscribe()
     }
 
-    /// Whether any page is open.
-    pub(super) fn has_pages(&self) -> bool {
-        !self.pages.borrow().is_empty()
+    /// How many pages are open.
+    pub(super) fn pages(&self) -> usize {
+        self.pages.borrow().len()
     }
 
     fn terminal(&self, id: TerminalId) -> Option<&Terminal> {
@@ -186,6 +220,7 @@ impl Lab {
 
     /// A page's keys.
     pub(super) fn type_into(&self, id: TerminalId, bytes: &[u8]) {
+        self.used();
         if let Some(terminal) = self.terminal(id).filter(|terminal| !terminal.write(bytes)) {
             self.say(terminal, &format!("{} bytes not typed: the program does not read", bytes.len()));
         }
@@ -202,8 +237,10 @@ impl Lab {
     /// Starts a shell in a terminal that has none.
     pub(super) fn open_terminal(&self, id: TerminalId) {
         let Some(terminal) = self.terminal(id).filter(|terminal| !terminal.is_running()) else { return };
+        // While the machine is being remade there is none; the new one gets a shell in each terminal by itself.
+        let Some(machine) = self.machine.borrow().clone() else { return };
         let request = ToInit::Open { terminal: id, size: terminal.size.get() };
-        if let Err(error) = self.init.send(&request) {
+        if let Err(error) = machine.init.send(&request) {
             self.say(terminal, &format!("no shell can be started: {error}; reset the machine"));
         }
     }
@@ -213,10 +250,15 @@ impl Lab {
         self.changed();
     }
 
-    /// Hears what PID 1 says until the sandbox ends, which ends the lab.
-    async fn hear_init(self: Rc<Self>) {
+    /// Hears what PID 1 says until the sandbox ends, which ends the lab unless a reset has asked for it.
+    async fn hear_init(self: Rc<Self>, machine: Rc<Machine>) {
         loop {
-            match self.init.receive().await {
+            let heard = machine.init.receive().await;
+            // The last words of a machine that is being remade are about terminals that are not its own any more.
+            if !self.machine.borrow().as_ref().is_some_and(|current| Rc::ptr_eq(current, &machine)) {
+                return;
+            }
+            match heard {
                 Ok((FromInit::Opened { terminal }, descriptors)) => self.connect(terminal, descriptors),
                 Ok((FromInit::NotOpened { terminal, message }, _)) => {
                     if let Some(terminal) = self.terminal(terminal) {
@@ -230,7 +272,9 @@ impl Lab {
                 }
                 Ok((FromInit::Mirror | FromInit::Filter | FromInit::Failed { .. }, _)) => {}
                 Err(error) if error.kind() == io::ErrorKind::InvalidData => {}
-                Err(_sandbox_has_ended) => return self.end(),
+                Err(_sandbox_has_ended) => {
+                    return self.end("PID 1 has ended, and with it every process of this machine");
+                }
             }
         }
     }
@@ -268,7 +312,7 @@ impl Lab {
         if let Err(error) = trace::follow(notifications, |_call| self.scan_due.notify_one()).await {
             // Programs would wait for an answer for ever.
             tracing::error!("system calls can no longer be answered: {error}");
-            self.end();
+            self.end("its system calls can no longer be answered");
         }
     }
 
@@ -304,18 +348,6 @@ impl Lab {
             // A program may still rename itself (busybox's applets do) after the call that brought us here.
             patience = if due { SCAN_AGAIN } else { SCAN_EACH };
             sleep(SCAN_PAUSE).await;
-        }
-    }
-
-    /// Ends the lab when no page was there for long.
-    async fn wait_for_pages(self: Rc<Self>, idle: Duration) {
-        loop {
-            sleep_until(self.page_seen.get() + idle).await;
-            if !self.pages.borrow().is_empty() {
-                self.page_seen.set(Instant::now());
-            } else if self.page_seen.get().elapsed() >= idle {
-                return self.end();
-            }
         }
     }
 }

@@ -5,6 +5,7 @@ use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
+use std::path::Path;
 use std::rc::Rc;
 
 use nix::errno::Errno;
@@ -15,13 +16,13 @@ use tokio::sync::Notify;
 use shared::protocol::{Offset, Size, TerminalId};
 
 use super::ring::Ring;
+use super::shell::{self, SHELLS};
 use crate::sys;
 
 /// What every shell of a lab is started with.
-const ENVIRONMENT: [(&str, &str); 9] = [
+const ENVIRONMENT: [(&str, &str); 8] = [
     ("HOME", "/root"),
     ("USER", "root"),
-    ("SHELL", "/bin/sh"),
     ("TERM", "xterm-256color"),
     ("LANG", "C.UTF-8"),
     ("PATH", "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"),
@@ -37,7 +38,7 @@ pub enum OpenError {
     #[error("cannot open a pseudoterminal in /dev/pts: {0}")]
     Pseudoterminal(pty_process::Error),
     /// No shell.
-    #[error("cannot start /bin/sh: {0}")]
+    #[error("cannot start a shell: {0}")]
     Shell(pty_process::Error),
 }
 
@@ -46,10 +47,14 @@ pub enum OpenError {
 pub fn open_in_sandbox(size: Size) -> Result<(u32, OwnedFd), OpenError> {
     let (master, slave) = pty_process::blocking::open().map_err(OpenError::Pseudoterminal)?;
     master.resize(pty_process::Size::new(size.rows, size.columns)).map_err(OpenError::Pseudoterminal)?;
-    let shell = pty_process::blocking::Command::new("/bin/sh")
-        .arg0("-sh")
+    // As long as a learner leaves one in its place.
+    let path = shell::find(Path::new("/")).unwrap_or(SHELLS[SHELLS.len() - 1]);
+    let shell = pty_process::blocking::Command::new(path)
+        // A leading dash makes it a login shell, which reads /etc/profile.
+        .arg0(path.replace("/bin/", "-"))
         .env_clear()
         .envs(ENVIRONMENT)
+        .env("SHELL", path)
         .current_dir("/root")
         .spawn(slave)
         .map_err(OpenError::Shell)?;

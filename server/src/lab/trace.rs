@@ -27,7 +27,8 @@ pub struct Call {
 /// More threads are not held at once; their calls go on unseen.
 const MOST_HELD: usize = 256;
 
-/// Answers notifications until no filtered process is left, and tells of each call after it happened.
+/// Answers notifications until no filtered process is left, and tells of each call after it happened. Whoever was held
+/// when it was killed is waited for: its PID namespace does not end before that.
 ///
 /// While a thread waits in its call it is seized and interrupted (ptrace(2)); let go, it makes the call and stops
 /// right behind it, where the registers hold the result, and is detached. Everything is done on one thread, as ptrace wants.
@@ -35,19 +36,25 @@ pub async fn follow(notifications: OwnedFd, happened: impl Fn(Call)) -> io::Resu
     let notifications = sys::watch(notifications)?;
     let mut children = signal(SignalKind::child())?;
     let mut held = HashSet::new();
-    loop {
+    let mut over = false;
+    while !over || !held.is_empty() {
         tokio::select! {
-            ready = notifications.readable() => {
+            ready = notifications.readable(), if !over => {
                 let mut ready = ready?;
                 match waiting(notifications.get_ref())? {
                     Waiting::Call => answer(notifications.get_ref(), &mut held, &happened)?,
                     Waiting::Nothing => ready.clear_ready(),
-                    Waiting::End => return Ok(()),
+                    Waiting::End => {
+                        over = true;
+                        // Their SIGCHLD may have come before they were held.
+                        held.retain(|&thread| !look(thread, &happened));
+                    }
                 }
             }
             _ = children.recv() => held.retain(|&thread| !look(thread, &happened)),
         }
     }
+    Ok(())
 }
 
 enum Waiting {

@@ -42,8 +42,9 @@ pub struct LiveView {
 }
 
 /// All views of a sandbox.
+#[derive(Default)]
 pub struct Views {
-    init: Pid,
+    init: Option<Pid>,
     news: Rc<News>,
     views: HashMap<Key, LiveView>,
     /// Each known process with what waits for its end.
@@ -83,16 +84,18 @@ impl Drop for Watcher {
 }
 
 impl Views {
-    /// No views yet, of the sandbox with this PID 1 (as numbered outside).
-    pub fn new(init: Pid) -> Views {
-        Views {
-            init,
-            news: Rc::default(),
-            views: HashMap::new(),
-            processes: HashMap::new(),
-            ordinals: HashMap::new(),
-            next_view: 0,
-        }
+    /// Forgets all views of a sandbox that has ended: an open mountinfo would keep its mounts alive. Their numbers are
+    /// not used again.
+    pub fn clear(&mut self) {
+        self.init = None;
+        self.views.clear();
+        self.processes.clear();
+        self.ordinals.clear();
+    }
+
+    /// From now on the views are those of the sandbox with this PID 1 (as numbered outside).
+    pub fn follow(&mut self, init: Pid) {
+        self.init = Some(init);
     }
 
     /// What tells that a table changed or a process ended.
@@ -128,7 +131,7 @@ impl Views {
     pub fn scan(&mut self) -> io::Result<()> {
         let mut members: BTreeMap<Pid, (Key, String)> = BTreeMap::new();
         let mut found: HashMap<Key, Vec<Process>> = HashMap::new();
-        for pid in process_tree(self.init) {
+        for pid in self.init.map(process_tree).unwrap_or_default() {
             // One that just ended is no process any more.
             let (Ok((key, root)), Ok(process)) = (identify(pid), describe(pid)) else { continue };
             found.entry(key.clone()).or_default().push(process);

@@ -123,6 +123,37 @@ pub fn busybox() -> Layer {
     layer.file("etc/passwd", "root:x:0:0:root:/root:/bin/sh\n")
 }
 
+/// A layer in gzip with a small Debian of the same release as this machine, made by mmdebstrap once and then kept below
+/// `target`.
+pub fn debian() -> Vec<u8> {
+    let release = fs::read_to_string("/etc/os-release").unwrap();
+    let suite = release.lines().find_map(|line| line.strip_prefix("VERSION_CODENAME=")).expect("a Debian of a release");
+    let images = Path::new(env!("CARGO_MANIFEST_DIR")).join("../target/test-images");
+    let kept = images.join(format!("debian-{suite}.tar"));
+    if !kept.exists() {
+        fs::create_dir_all(&images).unwrap();
+        let targets = Command::new("apt-get")
+            .args(["indextargets", "--format", "$(RELEASE) $(COMPONENT) $(REPO_URI)", "Created-By: Packages"])
+            .output()
+            .unwrap();
+        let targets = String::from_utf8(targets.stdout).unwrap();
+        let mirror = targets.lines().find_map(|line| line.strip_prefix(&format!("{suite} main ")));
+        let mirror = mirror.expect("apt knows a mirror; if not, `apt-get update` tells it");
+        let unfinished = tempfile::Builder::new().suffix(".tar").tempfile_in(&images).unwrap();
+        let output = Command::new("mmdebstrap")
+            .args(["--quiet", "--variant=essential", suite])
+            .arg(unfinished.path())
+            .arg(mirror)
+            .output()
+            .expect("mmdebstrap is installed");
+        assert!(output.status.success(), "{}", text_of(&output));
+        unfinished.persist(&kept).unwrap();
+    }
+    let mut encoder = GzEncoder::new(Vec::new(), Compression::fast());
+    std::io::copy(&mut fs::File::open(kept).unwrap(), &mut encoder).unwrap();
+    encoder.finish().unwrap()
+}
+
 /// Puts a blob into an OCI image layout. Returns its descriptor.
 fn put_blob(layout: &Path, media_type: &str, bytes: &[u8]) -> serde_json::Value {
     let blobs = layout.join("blobs/sha256");

@@ -5,14 +5,16 @@ use std::fs;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpStream as StdTcpStream};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Stdio};
 use std::time::Duration;
 
 use futures_util::{SinkExt, StreamExt};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use shared::mount::Mount;
-use shared::protocol::{Frame, FrameKind, MachineId, Offset, Terminal, TerminalId, ToLab, ToPage, View, ViewId};
+use shared::protocol::{
+    EndCause, Frame, FrameKind, Limits, MachineId, Offset, Terminal, TerminalId, ToLab, ToPage, Used, View, ViewId,
+};
 use tempfile::TempDir;
 use tokio::net::TcpStream;
 use tokio_tungstenite::WebSocketStream;
@@ -24,6 +26,9 @@ pub const HOST: TerminalId = TerminalId(0);
 /// The second terminal: `container`.
 pub const CONTAINER: TerminalId = TerminalId(1);
 
+/// A registry's address where nobody listens: tests must not ask Docker Hub.
+pub const NO_UPSTREAM: &str = "http://127.0.0.1:9";
+
 /// How long anything may take on a machine that does much else. Nothing is timed by it.
 const PATIENCE: Duration = Duration::from_secs(30);
 
@@ -32,28 +37,36 @@ pub struct Playground {
     process: Child,
     address: SocketAddr,
     directory: TempDir,
-    upstream: Option<String>,
+    arguments: Vec<String>,
+    environment: Vec<(String, PathBuf)>,
 }
 
 impl Playground {
     /// Starts a server whose mirror asks this registry, or none that can be reached.
     pub fn start(upstream: Option<&str>) -> Playground {
-        Playground::start_with(upstream, |_| {})
+        Playground::start_with(&["--upstream", upstream.unwrap_or(NO_UPSTREAM)])
     }
 
-    /// The same, with what is added to the server's command line or environment. A restarted server has none of it.
-    pub fn start_with(upstream: Option<&str>, configure: impl FnOnce(&mut Command)) -> Playground {
+    /// Starts a server with these flags. Its mirror asks Docker Hub unless they say otherwise.
+    pub fn start_with(arguments: &[&str]) -> Playground {
+        Playground::start_in(arguments, &[])
+    }
+
+    /// The same, with these variables in its environment.
+    pub fn start_in(arguments: &[&str], environment: &[(&str, &Path)]) -> Playground {
         let directory = tempfile::tempdir().unwrap();
-        let upstream = upstream.map(str::to_owned);
-        let (process, address) = spawn(directory.path(), upstream.as_deref(), configure);
-        Playground { process, address, directory, upstream }
+        let arguments: Vec<_> = arguments.iter().map(|argument| (*argument).to_owned()).collect();
+        let environment: Vec<_> =
+            environment.iter().map(|(name, value)| ((*name).to_owned(), value.to_path_buf())).collect();
+        let (process, address) = spawn(directory.path(), &arguments, &environment);
+        Playground { process, address, directory, arguments, environment }
     }
 
     /// Ends the server by a signal and starts another one on the same directories.
     pub fn restart_after(&mut self, signal: Signal) {
         kill(self.pid(), signal).unwrap();
         self.process.wait().unwrap();
-        (self.process, self.address) = spawn(self.directory.path(), self.upstream.as_deref(), |_| {});
+        (self.process, self.address) = spawn(self.directory.path(), &self.arguments, &self.environment);
     }
 
     /// Ends the server by a signal and waits for it.
@@ -62,7 +75,8 @@ impl Playground {
         self.process.wait().unwrap()
     }
 
-    fn pid(&self) -> Pid {
+    /// The server's process.
+    pub fn pid(&self) -> Pid {
         Pid::from_raw(self.process.id() as i32)
     }
 
@@ -71,9 +85,19 @@ impl Playground {
         self.address
     }
 
+    /// Its `--run` directory.
+    pub fn run(&self) -> PathBuf {
+        self.directory.path().join("run")
+    }
+
     /// Where labs have their directories.
     pub fn labs(&self) -> PathBuf {
-        self.directory.path().join("run/labs")
+        self.run().join("labs")
+    }
+
+    /// What the server has said on standard error.
+    pub fn log(&self) -> String {
+        fs::read_to_string(self.directory.path().join("log")).unwrap()
     }
 
     /// Where images are kept.
@@ -97,7 +121,7 @@ impl Playground {
         cookie.split(';').next().unwrap().to_owned()
     }
 
-    /// Ends the lab of this cookie; returns when nothing is left of it.
+    /// Ends the lab of this cookie, if it has not ended yet; returns when nothing is left of it.
     pub fn end_lab(&self, cookie: &str) {
         let address = self.address;
         let request = format!(
@@ -116,7 +140,16 @@ impl Playground {
 
     /// Opens a page that already shows this much of a machine's terminals.
     pub async fn connect(&self, cookie: &str, machine: Option<MachineId>, shown: Vec<(TerminalId, Offset)>) -> Page {
-        let mut request = format!("ws://{}/api/lab", self.address).into_client_request().unwrap();
+        let mut page = self.dial(cookie, "/api/lab").await;
+        page.ends = shown.iter().copied().collect();
+        page.tell(&ToLab::Hello { machine, terminals: shown }).await;
+        page.until("the greeting", |page| page.machine.is_some()).await;
+        page
+    }
+
+    /// Opens a WebSocket and says nothing: `/api/lab?resume` for a machine that must be there already.
+    pub async fn dial(&self, cookie: &str, path: &str) -> Page {
+        let mut request = format!("ws://{}{path}", self.address).into_client_request().unwrap();
         request.headers_mut().insert("origin", format!("http://{}", self.address).parse().unwrap());
         request.headers_mut().insert("cookie", cookie.parse().unwrap());
         let tcp = TcpStream::connect(self.address).await.unwrap();
@@ -127,18 +160,18 @@ impl Playground {
             }
             result => result.unwrap(),
         };
-        let mut page = Page {
+        Page {
             socket,
             machine: None,
             terminals: BTreeMap::new(),
             output: BTreeMap::new(),
-            ends: shown.iter().copied().collect(),
+            ends: BTreeMap::new(),
             views: BTreeMap::new(),
+            limits: None,
+            warnings: Vec::new(),
             closed: None,
-        };
-        page.tell(&ToLab::Hello { machine, terminals: shown }).await;
-        page.until("the greeting", |page| page.machine.is_some()).await;
-        page
+            reason: String::new(),
+        }
     }
 }
 
@@ -149,7 +182,7 @@ impl Drop for Playground {
     }
 }
 
-fn spawn(directory: &Path, upstream: Option<&str>, configure: impl FnOnce(&mut Command)) -> (Child, SocketAddr) {
+fn spawn(directory: &Path, arguments: &[String], environment: &[(String, PathBuf)]) -> (Child, SocketAddr) {
     let log = fs::File::options().create(true).append(true).open(directory.join("log")).unwrap();
     let mut command = super::newroot();
     command
@@ -158,11 +191,10 @@ fn spawn(directory: &Path, upstream: Option<&str>, configure: impl FnOnce(&mut C
         .arg(directory.join("run"))
         .arg("--state")
         .arg(directory.join("state"))
-        // A port that nobody listens on, rather than Docker Hub, which tests must not ask.
-        .args(["--upstream", upstream.unwrap_or("http://127.0.0.1:9")])
+        .args(arguments)
+        .envs(environment.iter().map(|(name, value)| (name, value)))
         .stdout(Stdio::piped())
         .stderr(log);
-    configure(&mut command);
     let mut process = command.spawn().unwrap();
     let mut said = BufReader::new(process.stdout.take().unwrap()).lines();
     let address = loop {
@@ -190,8 +222,14 @@ pub struct Page {
     pub ends: BTreeMap<TerminalId, Offset>,
     /// The views with their rows.
     pub views: BTreeMap<ViewId, (View, Vec<Mount>)>,
+    /// What the lab may use, and what it uses.
+    pub limits: Option<(Limits, Used)>,
+    /// The ends that the lab has warned of, as far as they still hold.
+    pub warnings: Vec<(u64, EndCause)>,
     /// The code with which the lab closed the connection.
     pub closed: Option<u16>,
+    /// And the reason that it gave.
+    pub reason: String,
 }
 
 impl Page {
@@ -206,6 +244,32 @@ impl Page {
         self.socket.send(Message::Binary(frame.encode().into())).await.unwrap();
     }
 
+    /// Takes what comes until the other side has closed the connection, or it is lost.
+    pub async fn until_closed(&mut self) {
+        self.until_closed_or(|_| false).await;
+    }
+
+    /// Takes what comes until the condition holds, or the connection is closed or lost.
+    pub async fn until_closed_or(&mut self, condition: impl Fn(&Page) -> bool) {
+        let waiting = async {
+            while self.closed.is_none() && !condition(self) {
+                self.take_one().await;
+            }
+        };
+        if tokio::time::timeout(PATIENCE, waiting).await.is_err() {
+            let texts: Vec<_> = self.output.values().map(|bytes| String::from_utf8_lossy(bytes)).collect();
+            panic!("neither closed nor what was waited for; terminals: {texts:#?}");
+        }
+    }
+
+    /// Closes the connection from this side, and waits until the other has closed it too.
+    pub async fn close(&mut self) {
+        self.socket.send(Message::Close(None)).await.unwrap();
+        while self.closed.is_none() {
+            self.take_one().await;
+        }
+    }
+
     /// Sends a message.
     pub async fn tell(&mut self, message: &ToLab) {
         self.socket.send(Message::Text(serde_json::to_string(message).unwrap().into())).await.unwrap();
@@ -215,7 +279,12 @@ impl Page {
     pub async fn until(&mut self, what: &str, condition: impl Fn(&Page) -> bool) {
         let waiting = async {
             while !condition(self) {
-                assert!(self.closed.is_none(), "closed with {:?} while waiting for {what}", self.closed);
+                assert!(
+                    self.closed.is_none(),
+                    "closed with {:?} {} while waiting for {what}",
+                    self.closed,
+                    self.reason
+                );
                 self.take_one().await;
             }
         };
@@ -269,7 +338,10 @@ impl Page {
             Some(Ok(Message::Text(text))) => {
                 self.apply(serde_json::from_str(&text).expect("the lab speaks the protocol"))
             }
-            Some(Ok(Message::Close(frame))) => self.closed = Some(frame.map_or(1005, |frame| frame.code.into())),
+            Some(Ok(Message::Close(frame))) => {
+                self.closed = Some(frame.as_ref().map_or(1005, |frame| frame.code.into()));
+                self.reason = frame.map_or(String::new(), |frame| frame.reason.to_string());
+            }
             Some(Ok(_)) => {}
             Some(Err(_)) | None => self.closed = self.closed.or(Some(1006)),
         }
@@ -292,6 +364,9 @@ impl Page {
             },
             ToPage::Rows { view, diff } => diff.apply(&mut self.views.get_mut(&view).expect("a known view").1),
             ToPage::ViewGone { view } => drop(self.views.remove(&view).expect("a known view")),
+            ToPage::Limits { limits, used } => self.limits = Some((limits, used)),
+            ToPage::Ends { in_seconds, why } => self.warnings.push((in_seconds, why)),
+            ToPage::Stays => self.warnings.clear(),
         }
     }
 }

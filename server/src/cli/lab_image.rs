@@ -1,0 +1,69 @@
+//! `--lab-image`: any image as the root of the labs' machines. It is pulled as learners pull, by the taught code from the
+//! labs' mirror, so that whatever they can pull a lab can be made of, and it needs no network where they need none.
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use anyhow::{Context, Result, ensure};
+use tokio::net::TcpListener;
+use tokio::task::spawn_blocking;
+
+use newroot::registry::{ManifestReference, RepositoryName, Store};
+use newroot::runtime::{self, Image, Progress, PullOptions};
+use newroot::{http, lab};
+
+/// The directory with the image's root file system: pulled if it is not there yet.
+pub async fn rootfs(store: &Arc<Store>, state: &Path, image: &Image) -> Result<PathBuf> {
+    let (name, by) = reference(image)?;
+    let manifest = store.manifest(&name, &by).await.with_context(|| format!("cannot get the lab image {image}"))?;
+    // A directory for each state of the image: labs of a former server go on with theirs.
+    let images = state.join("images");
+    let fs = images.join(&manifest.digest.hex()[..12]);
+    fs::create_dir_all(&fs).with_context(|| format!("cannot make {}", fs.display()))?;
+    // The image's set-user-ID programs and devices are nobody's on this machine.
+    fs::set_permissions(&images, fs::Permissions::from_mode(0o700))
+        .with_context(|| format!("cannot close {} to others", images.display()))?;
+
+    let listener = TcpListener::bind("127.0.0.1:0").await.context("cannot listen on loopback")?;
+    let registry = format!("http://{}", listener.local_addr()?).parse()?;
+    let mirror = tokio::spawn(http::serve_mirror(listener, http::mirror::router(store.clone())));
+    let options = PullOptions {
+        registry: Some(registry),
+        insecure: false,
+        fs: fs.clone(),
+        platform: None,
+        mirror: None,
+        image: image.clone(),
+    };
+    let pulled = spawn_blocking(move || runtime::pull(&options, &Progress::on_standard_error())).await;
+    mirror.abort();
+    pulled?.with_context(|| format!("cannot pull the lab image {image}"))?;
+
+    let rootfs = image.rootfs(&fs);
+    ensure!(
+        lab::shell::find(&rootfs).is_some(),
+        "the image {image} has neither of {}, and a lab's terminals need a shell: choose another --lab-image",
+        lab::shell::SHELLS.join(" and ")
+    );
+    Ok(rootfs)
+}
+
+/// The image as the mirror knows it.
+fn reference(image: &Image) -> Result<(RepositoryName, ManifestReference)> {
+    let (name, by) = match image.name().split_once('@') {
+        Some((name, digest)) => (name, ManifestReference::Digest(digest.parse()?)),
+        None => match image.name().rsplit_once(':') {
+            Some((name, tag)) if !tag.contains('/') => (name, ManifestReference::Tag(tag.parse()?)),
+            _ => (image.name(), ManifestReference::Tag("latest".parse()?)),
+        },
+    };
+    let is_host = |first: &str| first.contains(['.', ':']) || first == "localhost";
+    ensure!(
+        !name.split_once('/').is_some_and(|(first, _)| is_host(first)),
+        "a lab image comes through the labs' mirror: leave the host out of {image}, and name its registry by --upstream"
+    );
+    let name = if name.contains('/') { name.to_owned() } else { format!("library/{name}") };
+    Ok((name.parse()?, by))
+}

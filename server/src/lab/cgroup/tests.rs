@@ -1,0 +1,82 @@
+//! cgroups of both versions, on whichever this machine has.
+
+use std::os::unix::process::ExitStatusExt;
+use std::process::Command;
+
+use super::*;
+
+fn limits() -> Limits {
+    Limits { memory: 64 << 20, pids: 50, cpu_percent: 150, cpu_weight: 200 }
+}
+
+fn read(directory: &Path, name: &str) -> String {
+    fs::read_to_string(directory.join(name)).unwrap_or_else(|error| panic!("{name}: {error}")).trim().to_owned()
+}
+
+/// Processes in a cgroup and in one below it are killed, and both cgroups removed.
+fn is_killed_and_removed(directory: PathBuf) {
+    let below = directory.join("below");
+    make(&below).expect("a cgroup below");
+    let mut children: Vec<_> =
+        (0..2).map(|_| Command::new("sleep").arg("1000").spawn().expect("sleep starts")).collect();
+    write(&directory.join("cgroup.procs"), children[0].id()).expect("a process enters");
+    write(&below.join("cgroup.procs"), children[1].id()).expect("another enters below");
+    let cgroup = Cgroup { directories: vec![directory.clone()] };
+    assert!(cgroup.remove().is_err(), "it is busy");
+    cgroup.kill();
+    for child in &mut children {
+        assert_eq!(child.wait().expect("it ends").signal(), Some(Signal::SIGKILL as i32));
+    }
+    cgroup.remove().expect("nobody is in it");
+    assert!(!directory.exists());
+    cgroup.remove().expect("removing it again is fine");
+}
+
+#[test]
+fn the_limits_are_set_in_whichever_hierarchy_there_is() {
+    let name = format!("test-limits-{}", std::process::id());
+    let cgroup = Cgroup::create(&name, &limits()).expect("root, and cgroups with controllers");
+    let find = |file: &str| {
+        let directory = cgroup.directories.iter().find(|directory| directory.join(file).exists());
+        read(directory.unwrap_or_else(|| panic!("no {file} in {cgroup:?}")), file)
+    };
+    let v2 = Hierarchies::read().v2.is_some_and(|root| has_controllers(&root));
+    println!("cgroup limits are tried on {}: {:?}", if v2 { "v2" } else { "v1" }, cgroup.directories);
+    match v2 {
+        true => {
+            assert_eq!((find("memory.max"), find("pids.max")), ((64 << 20).to_string(), "50".into()));
+            assert_eq!((find("cpu.max"), find("cpu.weight")), ("150000 100000".into(), "200".into()));
+        }
+        false => {
+            assert_eq!((find("memory.limit_in_bytes"), find("pids.max")), ((64 << 20).to_string(), "50".into()));
+            assert_eq!((find("cpu.cfs_quota_us"), find("cpu.shares")), ("150000".into(), "2048".into()));
+        }
+    }
+    let meter = cgroup.meter().expect("its use can be read");
+    assert_eq!((meter.memory(), meter.processes()), (0, 0));
+    assert_eq!(Cgroup::find(&name).directories, cgroup.directories, "a restarted server finds it");
+    for directory in &cgroup.directories {
+        is_killed_and_removed(directory.clone());
+    }
+    remove_parent();
+}
+
+#[test]
+fn a_cgroup_of_version_2_is_killed_and_removed_even_where_it_has_no_controllers() {
+    let root = Hierarchies::read().v2.expect("a v2 hierarchy is mounted, if only an empty one");
+    println!("cgroup v2 is tried at {}; it offers {:?}", root.display(), read(&root, "cgroup.controllers"));
+    is_killed_and_removed(root.join(format!("newroot-test-{}", std::process::id())));
+}
+
+#[test]
+fn version_2_gets_each_limit_in_its_own_words() {
+    // A directory stands for the hierarchy: what is written where is ours, what it does is the kernel's.
+    let root = tempfile::tempdir().expect("a directory");
+    let directory = create_v2(root.path(), "lab", &limits()).expect("written");
+    assert_eq!(directory, root.path().join("newroot/lab"));
+    for parent in [root.path(), &root.path().join("newroot")] {
+        assert_eq!(read(parent, "cgroup.subtree_control"), "+memory +pids +cpu");
+    }
+    let written = ["memory.max", "memory.swap.max", "pids.max", "cpu.max", "cpu.weight"];
+    assert_eq!(written.map(|name| read(&directory, name)), ["67108864", "0", "50", "150000 100000", "200"]);
+}
