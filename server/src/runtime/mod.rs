@@ -8,10 +8,8 @@
 //! 2. [`pull`]: asks a registry for an image and fetches its layers. Its helpers are the way to the registry, the choice
 //!    of a manifest, the download of a layer, and the place on disk; [`registry`] is a registry's address, and
 //!    [`progress`] what is shown meanwhile.
-//! 3. [`unpack`]: after a [`survey`] of each, lays the layers over each other, which gives the rootfs, and [`put`] (with
-//!    [`make`]) makes what is in them. [`layer`] reads them as streams (by [`zstd`] where they are in that format), [`pax`]
-//!    and [`sparse`] know what archives say beyond the plain, [`rootfs`] makes sure that nothing leaves the directory,
-//!    [`attributes`] sets owners, modes and times, and [`extended_attributes`] the rest.
+//! 3. [`unpack`]: lays the layers over each other, which gives the rootfs. Its helpers read archives and make what is in
+//!    them; [`rootfs`] makes sure that nothing leaves the directory.
 //! 4. [`parent`]: starts a child, which is this same program again, in new namespaces. [`attend`] waits for its end and
 //!    hands [`signals`] on until then; [`terminal`] takes the terminal back.
 //! 5. [`child`]: sets the container up from the inside, and becomes the command.
@@ -21,48 +19,38 @@
 //!    command shall not be it.
 //!
 //! [`error`] has a variant for each call that can fail. What the kernel's one word means is found out by [`privilege`],
-//! [`mount_table`] and [`program`] (with [`elf`]); [`nearest`] finds a mistyped name's neighbour. [`process`] has the only
+//! [`mount_table`] and [`program`]; [`nearest`] finds a mistyped name's neighbour. [`process`] has the only
 //! `unsafe` code, [`certificates`] mends a machine that has none, and [`credentials`] finds passwords; they teach nothing
 //! about containers.
 
 mod attend;
-mod attributes;
 mod certificates;
 mod cgroups;
 mod child;
 mod config;
 mod credentials;
 mod devices;
-mod elf;
 mod error;
-mod extended_attributes;
 mod image;
 mod init;
-mod layer;
-mod make;
 mod mount_table;
 mod mounts;
 mod nearest;
 mod options;
 mod parent;
-mod pax;
 mod platform;
 mod privilege;
 mod process;
 mod program;
 mod progress;
 mod pull;
-mod put;
 mod registry;
 mod root;
 mod rootfs;
 mod signals;
-mod sparse;
-mod survey;
 mod terminal;
 mod unpack;
 mod user;
-mod zstd;
 
 pub use certificates::ensure_certificates;
 pub use cgroups::trees_of_version_1;
@@ -70,7 +58,6 @@ pub use child::run as run_child;
 pub use credentials::{Credentials, CredentialsError, find as find_credentials};
 pub use error::{PullError, RunError, UnpackError};
 pub use image::{Image, InvalidImage};
-pub use layer::{Compression, Limits};
 pub use options::{MountSet, Propagation, PullOptions, RootMethod, RunOptions};
 pub use parent::run;
 pub use platform::{InvalidPlatform, Platform};
@@ -78,7 +65,6 @@ pub use privilege::has_capability;
 pub use process::{clone, default_signals};
 pub use progress::Progress;
 pub use pull::{Blob, Pulled, client, innermost, pull};
-pub use put::LeftOut;
 pub use registry::{InvalidRegistry, Registry};
 pub use rootfs::Rootfs;
-pub use unpack::apply_layer;
+pub use unpack::{Compression, LeftOut, Limits, apply_layer};

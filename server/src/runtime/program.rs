@@ -1,5 +1,7 @@
 //! Why a program of the image could not be executed. execve(2) says it in one word; the file says the rest.
 
+mod elf;
+
 use std::fs;
 use std::io::{self, Read};
 use std::os::unix::fs::PermissionsExt;
@@ -7,7 +9,7 @@ use std::path::{Path, PathBuf};
 
 use nix::errno::Errno;
 
-use super::elf::Elf;
+use self::elf::Elf;
 use super::error::RunError;
 use super::nearest::nearest;
 

@@ -27,13 +27,11 @@ use self::layers::{AT_ONCE, Wanted, fetch};
 use self::place::Place;
 use self::room::Room;
 use super::error::{PullError, UnpackError};
-use super::layer::Limits;
 use super::options::PullOptions;
 use super::platform::Platform;
 use super::progress::Progress;
-use super::put::LeftOut;
 use super::rootfs::Rootfs;
-use super::unpack::lay;
+use super::unpack::{LeftOut, Limits, lay};
 
 /// What a pull has done.
 #[derive(Debug, PartialEq, Eq)]

@@ -1,6 +1,17 @@
 //! Lays a layer of an image over the layers below it: the step that makes a rootfs out of tar archives. The rules are
 //! those of the OCI image specification, section "Layer Filesystem Changeset". What is known of a layer before is in
-//! `survey`; what a single entry becomes is in `put`.
+//! `survey`; what a single entry becomes is in `put` and `make`, with owners, modes and times from `attributes`. `layer`
+//! reads archives as streams (by `zstd` where they are in that format); `pax` and `sparse` know what they say beyond the plain.
+
+mod attributes;
+mod extended_attributes;
+mod layer;
+mod make;
+mod pax;
+mod put;
+mod sparse;
+mod survey;
+mod zstd;
 
 use std::ffi::OsStr;
 use std::io::{Read, Seek};
@@ -10,12 +21,15 @@ use std::path::Path;
 use nix::errno::Errno;
 use tar::EntryType;
 
-use super::attributes::{set_time, time_of};
+use self::attributes::{set_time, time_of};
+pub use self::layer::{Compression, Limits};
+use self::layer::{decompress, for_each_entry, path_of};
+pub use self::put::LeftOut;
+use self::put::put;
+use self::survey::{NamesKept, whited_out};
+pub use self::survey::{Survey, survey};
 use super::error::UnpackError;
-use super::layer::{Compression, Limits, decompress, for_each_entry, path_of};
-use super::put::{LeftOut, put};
 use super::rootfs::{Rootfs, clear, is_directory, remove, split};
-use super::survey::{NamesKept, Survey, survey, whited_out};
 
 /// Applies a layer to a rootfs that has all layers below it. Returns what had to be left out.
 pub fn apply_layer(

@@ -107,7 +107,8 @@ pub enum RunError {
 
 impl RunError {
     /// The exit status that tells this error from the program's own, as shells and Docker have it: 127 no such program,
-    /// 126 a program that cannot be executed, 125 anything before that.
+    /// 126 a program that cannot be executed, 125 anything before that, and 128 + n a pull that
+    /// signal n has ended.
     pub fn exit_status(&self) -> u8 {
         match self {
             RunError::NoSuchProgram { .. } | RunError::NoInterpreter { .. } => 127,
@@ -116,6 +117,10 @@ impl RunError {
             | RunError::IsDirectory { .. }
             | RunError::NotExecutable { .. }
             | RunError::Exec { .. } => 126,
+            RunError::Pull(error) => match **error {
+                PullError::Interrupted { signal } => 128 + signal as u8,
+                _ => 125,
+            },
             _ => 125,
         }
     }

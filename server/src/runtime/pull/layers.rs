@@ -8,9 +8,8 @@ use futures_util::{Stream, StreamExt, stream};
 use oci_client::manifest::{self, OciDescriptor};
 
 use super::super::error::PullError;
-use super::super::layer::{Compression, Limits};
 use super::super::progress::LayerProgress;
-use super::super::survey::{Survey, survey};
+use super::super::unpack::{Compression, Limits, Survey, survey};
 use super::connection::Connection;
 use super::download::{Blob, download};
 use super::interruption::{Interruptible, Interruption};

@@ -12,7 +12,7 @@ use nix::sys::time::TimeSpec;
 use nix::unistd::{Gid, Uid, fchownat};
 use tar::EntryType;
 
-use super::error::UnpackError;
+use super::super::error::UnpackError;
 use super::pax::Extended;
 
 /// Gives a new file its owner and its mode.

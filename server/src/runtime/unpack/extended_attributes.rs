@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use nix::errno::Errno;
 use rustix::fs::{XattrFlags, llistxattr, lremovexattr, lsetxattr};
 
-use super::error::UnpackError;
+use super::super::error::UnpackError;
 
 /// A name, as `user.comment` or `security.capability`, and its value.
 #[derive(Debug, PartialEq, Eq)]

@@ -12,10 +12,10 @@ use nix::sys::stat::{Mode, SFlag, makedev, mknodat};
 use nix::unistd::linkat;
 use tar::EntryType;
 
-use super::error::UnpackError;
+use super::super::error::UnpackError;
+use super::super::rootfs::{Rootfs, from_root, split};
 use super::layer::Entry;
 use super::pax::Extended;
-use super::rootfs::{Rootfs, from_root, split};
 use super::sparse;
 
 /// Makes a file with the content of the entry.

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use sha2::{Digest, Sha256};
 use tar::EntryType;
 
-use super::error::UnpackError;
+use super::super::error::UnpackError;
 use super::layer::{Compression, Limits, decompress, for_each_entry, path_of};
 
 /// What the first reading of a layer has found.

@@ -10,9 +10,9 @@ use std::rc::Rc;
 
 use flate2::read::MultiGzDecoder;
 
-use super::error::UnpackError;
+use super::super::error::UnpackError;
+use super::super::rootfs::from_root;
 use super::pax::{self, Extended};
-use super::rootfs::from_root;
 use super::zstd::ZstdReader;
 
 /// How a layer's tar archive is compressed.

@@ -11,13 +11,13 @@ use nix::sys::stat::{Mode, mkdirat};
 use nix::unistd::symlinkat;
 use tar::EntryType;
 
+use super::super::error::UnpackError;
+use super::super::rootfs::{Rootfs, is_directory, remove, split};
 use super::attributes::{set_attributes, set_time, time_of};
-use super::error::UnpackError;
 use super::extended_attributes::{remove_extended_attributes, set_extended_attributes};
 use super::layer::Entry;
 use super::make;
 use super::pax::Extended;
-use super::rootfs::{Rootfs, is_directory, remove, split};
 
 /// How much of an image could not be made, because only the root of a whole machine may, or because the file system
 /// has no such thing.
