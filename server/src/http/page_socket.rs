@@ -6,15 +6,19 @@ use std::sync::Arc;
 use axum::extract::{Request, State};
 use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, header};
 use axum::response::{IntoResponse, Response};
-use hyper::upgrade::OnUpgrade;
+use hyper::upgrade::{OnUpgrade, Upgraded};
 use hyper_util::rt::TokioIo;
 use hyper_util::server::conn::auto::upgrade::downcast;
-use tokio::net::TcpStream;
+use tokio::io::copy_bidirectional_with_sizes;
+use tokio::net::{TcpStream, UnixStream};
 use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 
 use super::{SameSite, Site, learner};
 use crate::classroom::Error;
 use crate::lab::Handle;
+
+/// What a bridge reads at a time, and all that it holds in each direction: the rest waits with whoever sent it.
+const BRIDGE_BUFFER: usize = 16 * 1024;
 
 /// `GET` with an upgrade: connects to the learner's lab, which is started if need be. `DELETE`: ends it.
 pub async fn lab(_: SameSite, State(site): State<Arc<Site>>, mut request: Request) -> Response {
@@ -81,11 +85,25 @@ fn refusal(error: &Error) -> Response {
     (status, format!("{error}\n")).into_response()
 }
 
-/// Takes the TCP connection out of hyper's hands, with the bytes that it has read too far, and passes both on.
+/// Takes the TCP connection out of hyper's hands, with the bytes that it has read too far, and passes both on: from then
+/// on nothing of it passes through the server. What is no TCP connection by itself is bridged.
 async fn hand_over(upgrade: OnUpgrade, lab: &Handle) -> io::Result<()> {
     let upgraded = upgrade.await.map_err(io::Error::other)?;
-    let parts = downcast::<TokioIo<TcpStream>>(upgraded)
-        .map_err(|_| io::Error::new(io::ErrorKind::Unsupported, "the connection is not plain TCP"))?;
-    let page = parts.io.into_inner().into_std()?;
-    lab.hand_over(page, parts.read_buf.to_vec()).await
+    match downcast::<TokioIo<TcpStream>>(upgraded) {
+        Ok(parts) => lab.hand_over(parts.io.into_inner(), parts.read_buf.to_vec()).await,
+        Err(upgraded) => bridge(upgraded, lab).await,
+    }
+}
+
+/// Serves a page whose connection cannot be passed on (TLS that ends in this process, HTTP/2, a pipe): the lab gets one
+/// end of a pair of sockets, and this task copies between the other end and the page until either is done. Such a page
+/// has to connect again when the server is restarted.
+async fn bridge(page: Upgraded, lab: &Handle) -> io::Result<()> {
+    let (mut ours, labs) = UnixStream::pair()?;
+    lab.hand_over(labs, Vec::new()).await?;
+    let mut page = TokioIo::new(page);
+    // The end of one direction is passed on and leaves the other open. A connection that breaks ends both, and is no
+    // error of ours: the lab and the page each see their end break.
+    let _ = copy_bidirectional_with_sizes(&mut page, &mut ours, BRIDGE_BUFFER, BRIDGE_BUFFER).await;
+    Ok(())
 }

@@ -121,9 +121,9 @@ impl Handle {
         Ok(Handle { id, directory, cgroup: Cgroup::find(&id.to_string()), process, removed: watch::Sender::default() })
     }
 
-    /// Hands a page's connection, already upgraded to a WebSocket, to the lab process; `ahead` is what was read beyond
-    /// the upgrade. From then on its bytes never pass through the server.
-    pub async fn hand_over(&self, page: std::net::TcpStream, ahead: Vec<u8>) -> io::Result<()> {
+    /// Hands a page's connection, a stream socket that is already upgraded to a WebSocket, to the lab process; `ahead`
+    /// is what was read beyond the upgrade.
+    pub async fn hand_over(&self, page: impl AsFd, ahead: Vec<u8>) -> io::Result<()> {
         let stream = self.connect().await?;
         handover::send(&stream, &Request::Page { ahead }, Some(page.as_fd())).await
     }

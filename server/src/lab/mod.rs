@@ -2,8 +2,8 @@
 //! on the host; a zygote and the sandbox's PID 1 stand below it. The server starts labs and hands page sockets to them
 //! through a [`Handle`], and stays out of everything else.
 //!
-//! Top to bottom: [`handle`] (server's side), [`handover`] (between the two), [`process`] (the lab process),
-//! [`state`] (what it knows), [`session`] (one page), [`terminal`], [`views`], [`trace`]; and what builds the machine: [`sandbox`], [`zygote`],
+//! Top to bottom: [`handle`] (server's side), [`handover`] and [`stream`] (between the two), [`process`] (the lab process),
+//! [`state`] (what it knows), [`pages`] and [`session`] (one page), [`terminals`] and [`terminal`], [`views`], [`trace`]; and what builds the machine: [`sandbox`], [`zygote`],
 //! [`init`], [`seccomp`], [`uid_range`], [`cgroup`], [`privileges`], [`channel`].
 
 use std::fmt;
@@ -16,6 +16,7 @@ mod channel;
 pub mod handle;
 mod handover;
 pub mod init;
+mod pages;
 mod privileges;
 pub mod process;
 mod ring;
@@ -23,7 +24,9 @@ pub mod sandbox;
 mod seccomp;
 mod session;
 mod state;
+mod stream;
 mod terminal;
+mod terminals;
 mod trace;
 mod uid_range;
 mod views;

@@ -11,7 +11,7 @@ use std::time::Duration;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Uid;
 use serde::{Deserialize, Serialize};
-use tokio::net::{TcpStream, UnixListener, UnixStream};
+use tokio::net::{UnixListener, UnixStream};
 use tokio::task::{LocalSet, spawn_local};
 use tokio::time::{sleep, timeout};
 use tokio_tungstenite::WebSocketStream;
@@ -21,6 +21,7 @@ use super::cgroup::Cgroup;
 use super::handover::{self, Reply, Request};
 use super::sandbox::{self, Sandbox, Step, StepError, Zygote};
 use super::state::Lab;
+use super::stream::PageStream;
 use super::uid_range::UidRange;
 use super::{privileges, session};
 use crate::{runtime, sys};
@@ -134,10 +135,7 @@ async fn answer(lab: &Rc<Lab>, stream: &UnixStream, mirror: &OwnedFd) -> io::Res
 }
 
 async fn open_page(lab: Rc<Lab>, socket: OwnedFd, ahead: Vec<u8>) -> io::Result<()> {
-    let socket = std::net::TcpStream::from(socket);
-    socket.set_nonblocking(true)?;
-    let socket = TcpStream::from_std(socket)?;
-    socket.set_nodelay(true)?;
+    let socket = PageStream::new(socket)?;
     let config = Some(session::websocket_config());
     let websocket = WebSocketStream::from_partially_read(socket, ahead, Role::Server, config).await;
     spawn_local(session::serve(websocket, lab));
