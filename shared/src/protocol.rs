@@ -170,7 +170,7 @@ pub enum ToPage {
         /// How many bytes, since the page greeted.
         offset: Offset,
     },
-    /// Whether this page is the owner of the terminals. Until told, it is not.
+    /// Whether this page is the owner of the terminals. Told after the greeting, and when it changes.
     Ownership {
         /// A new owner tells the sizes of its terminals.
         owner: bool,

@@ -27,7 +27,8 @@ pub struct Page {
 struct Has {
     /// It knows the machine and its terminals.
     welcomed: bool,
-    owner: bool,
+    /// What it was told of its ownership.
+    owner: Option<bool>,
     terminals: BTreeMap<TerminalId, Shown>,
     views: HashMap<ViewId, (View, Rc<Vec<Mount>>)>,
 }
@@ -106,8 +107,8 @@ impl Page {
             messages.extend(text(&ToPage::Hello { build, machine, hostname, terminals, most_terminals }));
         }
         let owner = lab.is_owner(self);
-        if has.owner != owner {
-            has.owner = owner;
+        if has.owner != Some(owner) {
+            has.owner = Some(owner);
             messages.extend(text(&ToPage::Ownership { owner }));
         }
         has.catch_up_views(lab, &mut messages);
