@@ -81,6 +81,7 @@ struct Screen {
     era: Cell<u32>,
     /// xterm and the browser call these as long as the screen lives.
     listeners: RefCell<Vec<Box<dyn std::any::Any>>>,
+    observer: RefCell<Option<ResizeObserver>>,
 }
 
 impl Screens {
@@ -119,6 +120,10 @@ impl Screens {
     /// Takes away the screen of a terminal that was closed.
     pub fn close(self, id: TerminalId) {
         if let Some(screen) = self.screens.try_update_value(|screens| screens.remove(&id)).flatten() {
+            // Nobody may call the screen's listeners from now on.
+            if let Some(observer) = screen.observer.take() {
+                observer.disconnect();
+            }
             screen.xterm.dispose();
         }
     }
@@ -228,6 +233,7 @@ impl Screen {
             acknowledged: Cell::new(0),
             era: Cell::new(0),
             listeners: RefCell::new(Vec::new()),
+            observer: RefCell::new(None),
         });
         screen.listen();
         screen
@@ -322,6 +328,7 @@ impl Screen {
         });
         if let Ok(observer) = ResizeObserver::new(resized.as_ref().unchecked_ref()) {
             observer.observe(host);
+            self.observer.replace(Some(observer));
         }
         self.listeners.borrow_mut().push(Box::new(resized));
     }

@@ -41,6 +41,7 @@ pub fn TerminalsPane(page: Page) -> impl IntoView {
             data-arrangement=move || if split.get() { "split" } else { "tabs" }
             // With two terminals side by side each tab stands above its screen.
             data-paired=move || (split.get() && ids.with(Vec::len) == 2).to_string()
+            data-many=move || (ids.with(Vec::len) > 4).to_string()
         >
             <header>
                 <div
@@ -141,7 +142,8 @@ fn ScreenPanel(page: Page, id: TerminalId) -> impl IntoView {
             data-hue=move || hue(ordinal.get())
             on:focusin=move |_| page.model.bring(id)
         >
-            <div class="host" node_ref=host data-terminal=move || terminal.get().map(|terminal| terminal.name)></div>
+            // A click beside a viewer's small screen is meant for it too.
+            <div class="host" node_ref=host on:click=move |_| page.screens.focus(id) data-terminal=move || terminal.get().map(|terminal| terminal.name)></div>
             <Show when=stopped>
                 <div class="stopped">
                     <span>{exit}</span>

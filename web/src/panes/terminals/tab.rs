@@ -29,7 +29,7 @@ pub fn Tab(page: Page, id: TerminalId, renamed: RwSignal<Option<TerminalId>>) ->
         }
     };
     view! {
-        <span class="tab" role="presentation" data-front=move || front().to_string() data-hue=move || hue(ordinal.get())>
+        <span class="tab" role="presentation" data-front=move || front().to_string() data-beside=move || (page.model.beside() == Some(id)).to_string() data-hue=move || hue(ordinal.get())>
             <Show when=move || renamed.get() != Some(id) fallback=move || view! { <Rename page id renamed/> }>
                 <button
                     id=format!("tab-{}", id.0)
@@ -85,7 +85,10 @@ fn Rename(page: Page, id: TerminalId, renamed: RwSignal<Option<TerminalId>>) -> 
         }
     });
     let take = move || {
-        let Some(field) = field.get_untracked().filter(|_| renamed.get_untracked() == Some(id)) else { return };
+        // Taking the field away makes it lose the focus, when it is no longer there to be asked.
+        let Some(field) = field.try_get_untracked().flatten().filter(|_| renamed.get_untracked() == Some(id)) else {
+            return;
+        };
         renamed.set(None);
         let name = field.value();
         if !name.trim().is_empty() && name != old {
