@@ -223,6 +223,17 @@ pub fn set_window_size(terminal: impl AsFd, columns: u16, rows: u16) -> io::Resu
     Ok(())
 }
 
+/// Opens the other side of a pseudoterminal by its master side, without making it a controlling terminal (ioctl_tty(2),
+/// Linux 4.13): by its path it could not be found from outside its mount namespace.
+pub fn pseudoterminal_peer(master: impl AsFd) -> io::Result<OwnedFd> {
+    let flags = libc::O_RDWR | libc::O_NOCTTY | libc::O_CLOEXEC | libc::O_NONBLOCK;
+    // SAFETY: TIOCGPTPEER takes flags as of open(2), and no pointer.
+    let fd =
+        Errno::result(unsafe { libc::ioctl(master.as_fd().as_raw_fd(), libc::TIOCGPTPEER as libc::Ioctl, flags) })?;
+    // SAFETY: a new descriptor, known to nobody else.
+    Ok(unsafe { OwnedFd::from_raw_fd(fd) })
+}
+
 /// Installs a seccomp filter for this thread and everything it will start; returns the descriptor on which the calls
 /// that the filter answers with `SECCOMP_RET_USER_NOTIF` arrive. Needs CAP_SYS_ADMIN in the user namespace.
 ///

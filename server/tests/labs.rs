@@ -11,7 +11,7 @@ use std::path::PathBuf;
 use common::playground::{CONTAINER, HOST, Page, Playground, has_row};
 use common::{Registry, busybox};
 use nix::sys::signal::Signal;
-use shared::protocol::{CLOSE_LAB_ENDED, Offset};
+use shared::protocol::CLOSE_LAB_ENDED;
 
 /// The processes of all labs below a run directory, found by the cgroups that carry the labs' names.
 fn lab_processes(playground: &Playground) -> Vec<i32> {
@@ -263,65 +263,6 @@ async fn a_server_that_is_killed_or_terminated_ends_no_lab_and_the_next_one_find
     let mut second = playground.open(&cookie).await;
     assert!(second.output_of(CONTAINER, "newroot pull busybox").await.contains("Pulling done"));
     assert_eq!(second.output_of(HOST, "echo $$; ls /root/mine >/dev/null && tty").await, before);
-}
-
-#[tokio::test]
-async fn a_page_that_comes_back_goes_on_at_the_byte_and_a_new_one_sees_the_same_screen() {
-    let playground = Playground::start(None);
-    let cookie = playground.new_cookie();
-    let mut page = playground.open(&cookie).await;
-    page.output_of(HOST, "seq 1 5000").await;
-    let (all, ends, machine) = (page.output[&HOST].clone(), page.ends.clone(), page.machine.clone());
-    drop(page);
-    let shown: Vec<_> = ends.into_iter().collect();
-    let mut back = playground.connect(&cookie, machine.clone(), shown.clone()).await;
-    back.run(HOST, "echo a\"\"gain").await;
-    back.until("the answer", |page| page.text_since(HOST, 0).contains("again")).await;
-    assert!(!back.text_since(HOST, 0).contains("4999"), "nothing that was there is sent again");
-    let mut new = playground.open(&cookie).await;
-    new.until("the history", |page| page.text_since(HOST, 0).contains("again")).await;
-    assert!(new.output[&HOST].starts_with(&all), "the ring replays what was shown, byte for byte");
-
-    // While the page was away its machine ended, and another one came: what it had seen says nothing about that.
-    playground.end_lab(&cookie);
-    let mut other = playground.connect(&cookie, machine.clone(), vec![]).await;
-    other.until("a new shell", |page| page.has_prompt(HOST)).await;
-    let mut stale = playground.connect(&cookie, machine.clone(), vec![(HOST, Offset(3))]).await;
-    assert_ne!(stale.machine, machine);
-    stale.ends.clear();
-    stale.until("the new machine's first words", |page| page.text_since(HOST, 0).starts_with("\r\n")).await;
-    stale.until("all of them", |page| page.has_prompt(HOST)).await;
-    assert!(stale.text_since(HOST, 0).contains("BusyBox"));
-}
-
-#[tokio::test]
-async fn a_flood_waits_for_its_page_and_ctrl_c_gets_through() {
-    let playground = Playground::start(None);
-    let mut page = playground.open(&playground.new_cookie()).await;
-    page.run(HOST, "yes").await;
-    page.until("a flood", |page| page.ends.get(&HOST).is_some_and(|end| end.0 > 1_000_000)).await;
-    page.type_keys(HOST, b"\x03").await;
-    let after = page.output[&HOST].len();
-    page.until("the prompt", |page| page.text_since(HOST, after).contains("# ")).await;
-}
-
-#[tokio::test]
-async fn a_terminal_has_its_size_and_its_own_session_and_a_new_shell_after_exit() {
-    use shared::protocol::{Size, ToLab};
-    let playground = Playground::start(None);
-    let mut page = playground.open(&playground.new_cookie()).await;
-    page.tell(&ToLab::Resize { terminal: HOST, size: Size { columns: 97, rows: 31 } }).await;
-    assert_eq!(page.output_of(HOST, "stty size").await.trim(), "31 97");
-    assert_eq!(page.output_of(HOST, "tty").await.trim(), "/dev/pts/0");
-    assert_eq!(page.output_of(CONTAINER, "tty").await.trim(), "/dev/pts/1");
-    // A background program holds the terminal; the shell's end is its end all the same.
-    page.run(HOST, "(trap '' HUP; sleep 1000) & exit").await;
-    page.until("the shell's end", |page| !page.terminals[&HOST].running).await;
-    page.tell(&ToLab::Restart { terminal: HOST }).await;
-    // What is typed before the shell is there is not lost.
-    page.run(HOST, "echo =$(stty size)=").await;
-    page.until("the new shell's answer", |page| page.text_since(HOST, 0).contains("=31 97=")).await;
-    page.until("the word that it runs", |page| page.terminals[&HOST].running).await;
 }
 
 #[tokio::test]

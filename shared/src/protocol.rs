@@ -1,5 +1,11 @@
 //! What travels on the WebSocket between one page and its lab. Text frames carry a JSON [`ToLab`] or [`ToPage`];
 //! binary frames carry the bytes of a terminal, laid out by [`Frame`].
+//!
+//! Several pages may be open on one lab, and all show the same. One of them is the *owner*: the page that greeted or
+//! typed last. The terminals have the owner's sizes, and wait for the owner's acknowledgements; the others are
+//! *viewers*, who show the owner's sizes and are skipped forward where they lag. When the owner goes, the one before
+//! it is the owner again. When the last page goes, the terminals wait for it to come back for a minute, so that a lost
+//! network costs no byte; then their programs run on, and whoever comes later sees the end of their output.
 
 use serde::{Deserialize, Serialize};
 
@@ -10,6 +16,21 @@ pub const WINDOW: u64 = 128 * 1024;
 
 /// How many bytes the page lets xterm parse before it acknowledges them.
 pub const ACKNOWLEDGE_EACH: u64 = 16 * 1024;
+
+/// How many bytes of what a page has typed into a terminal may be on their way: sent, but not yet taken by the terminal
+/// ([`ToPage::Taken`]). The rest of a large paste waits in the page, where it stands in no acknowledgement's way.
+pub const INPUT_WINDOW: u64 = 64 * 1024;
+
+/// How many bytes the lab lets a terminal take before it tells the page.
+pub const TAKEN_EACH: u64 = 16 * 1024;
+
+/// The keys that interrupt, quit and suspend: Ctrl-C, Ctrl-\ and Ctrl-Z. Typed by itself, such a key overtakes what the
+/// page or the lab still has to type, and discards it, as the kernel discards what the program has not read (termios(3),
+/// ISIG). Where the program has turned that off, the lab types the key like any other.
+pub const INTERRUPTING_KEYS: [u8; 3] = [0x03, 0x1c, 0x1a];
+
+/// The most characters of a terminal's name.
+pub const LONGEST_NAME: usize = 24;
 
 /// The WebSocket close code of a lab that has ended: the page offers a new machine instead of reconnecting.
 pub const CLOSE_LAB_ENDED: u16 = 4000;
@@ -56,7 +77,7 @@ pub enum ToLab {
         /// Per terminal, the offset after the last byte received; a terminal left out is replayed from the ring's start.
         terminals: Vec<(TerminalId, Offset)>,
     },
-    /// The page's terminal has a new size.
+    /// The page's terminal has a new size. Heeded from the owner alone.
     Resize {
         /// Which terminal.
         terminal: TerminalId,
@@ -72,6 +93,23 @@ pub enum ToLab {
     },
     /// Start a new shell in a terminal whose shell has exited. Its output goes on at the same offset.
     Restart {
+        /// Which terminal.
+        terminal: TerminalId,
+    },
+    /// Open another terminal. Ignored where there are as many as there may be.
+    Open {
+        /// Its name. The lab cleans it, and adds a number where it is taken; `None` is a name of the lab's choice.
+        name: Option<String>,
+    },
+    /// Give a terminal another name, cleaned and numbered like a new one's. The lesson's terminals keep theirs.
+    Rename {
+        /// Which terminal.
+        terminal: TerminalId,
+        /// Its new name.
+        name: String,
+    },
+    /// Close a terminal: the programs in it get SIGHUP, as when a terminal's window is closed.
+    Close {
         /// Which terminal.
         terminal: TerminalId,
     },
@@ -94,8 +132,10 @@ pub enum ToPage {
         hostname: String,
         /// All terminals, in the order of their tabs.
         terminals: Vec<Terminal>,
+        /// How many terminals there may be.
+        most_terminals: u32,
     },
-    /// A terminal's state changed.
+    /// A terminal's state changed, or a terminal is new: then it stands behind the others.
     Terminal {
         /// Its state now.
         terminal: Terminal,
@@ -125,6 +165,23 @@ pub enum ToPage {
     ViewGone {
         /// Which view.
         view: ViewId,
+    },
+    /// A terminal was closed.
+    TerminalGone {
+        /// Which terminal.
+        terminal: TerminalId,
+    },
+    /// A terminal has taken what this page typed into it; sent each [`TAKEN_EACH`] bytes.
+    Taken {
+        /// Which terminal.
+        terminal: TerminalId,
+        /// How many bytes, since the page greeted.
+        offset: Offset,
+    },
+    /// Whether this page is the owner of the terminals. Told after the greeting, and when it changes.
+    Ownership {
+        /// A new owner tells the sizes of its terminals.
+        owner: bool,
     },
     /// What the lab may use and what it uses; sent when that has changed visibly.
     Limits {
@@ -189,14 +246,28 @@ pub enum EndCause {
 pub struct Terminal {
     /// Its number.
     pub id: TerminalId,
-    /// Its name, by which lessons send commands to it: `host`, `container`.
+    /// Its name, by which lessons send commands to it: `host`, `container`. No two terminals have the same.
     pub name: String,
+    /// Its size, which is its size on the owner's page.
+    pub size: Size,
     /// Whether its shell runs.
     pub running: bool,
+    /// How its last shell ended, where none runs; `None` where that is not known.
+    pub exit: Option<Exit>,
     /// The program in the foreground: `sh`, `newroot`.
     pub program: String,
     /// The view of the program in the foreground, where it is known: it colours the tab.
     pub view: Option<ViewId>,
+}
+
+/// How a shell ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Exit {
+    /// By itself, with this exit status.
+    Status(i32),
+    /// By a signal of this number.
+    Signal(i32),
 }
 
 /// A pair of mount namespace and root directory that at least one process of the lab has: what `mount` prints there.

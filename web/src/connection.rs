@@ -44,7 +44,6 @@ pub fn open(page: Page) {
         if current() {
             let machine = page.link.with_value(|link| link.machine.clone());
             page.outbox.send(&ToLab::Hello { machine, terminals: page.screens.offsets() });
-            page.screens.tell_sizes();
         }
     });
     let hear = listener(move |event| {
@@ -75,6 +74,7 @@ pub fn open(page: Page) {
 /// Leaves the socket of the moment, if there is one.
 pub fn close(page: Page) {
     page.outbox.attach(None);
+    page.asked.set_value(None);
     page.link.update_value(|link| {
         link.number += 1;
         if let Some(socket) = link.socket.take() {
@@ -126,8 +126,20 @@ fn receive(page: Page, text: &JsValue) {
                 page.screens.clear();
                 page.model.forget_machine();
             }
-            page.screens.make(terminals);
+            page.screens.keep(terminals);
         }
+        ToPage::Terminal { terminal } => {
+            let new = page.model.terminals.with_untracked(|all| all.iter().all(|known| known.id != terminal.id));
+            page.screens.update(terminal);
+            page.model.receive(message.clone());
+            if new {
+                page.opened(terminal.id);
+            }
+            return;
+        }
+        ToPage::TerminalGone { terminal } => page.screens.close(*terminal),
+        ToPage::Taken { terminal, offset } => page.outbox.taken(*terminal, *offset),
+        ToPage::Ownership { owner } => page.screens.own(*owner),
         ToPage::Skip { terminal, offset } => page.screens.skip(*terminal, *offset),
         _ => {}
     }

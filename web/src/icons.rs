@@ -13,6 +13,10 @@ impl Icon {
     pub const COPY: Icon = Icon(
         r#"<rect x="5.5" y="5.5" width="8" height="8" rx="1.5"/><path d="M10.5 3v-.5a1 1 0 0 0-1-1h-6a1 1 0 0 0-1 1v6a1 1 0 0 0 1 1H4" transform="translate(0 1)"/>"#,
     );
+    /// One more.
+    pub const ADD: Icon = Icon(r#"<path d="M8 3.2v9.6M3.2 8h9.6"/>"#);
+    /// Away with it.
+    pub const CLOSE: Icon = Icon(r#"<path d="m4.5 4.5 7 7M11.5 4.5l-7 7"/>"#);
     /// Done.
     pub const DONE: Icon = Icon(r#"<path d="m3 8.5 3.2 3.2L13 4.8"/>"#);
     /// Light or dark.

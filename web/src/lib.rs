@@ -23,10 +23,11 @@ mod topbar;
 mod words;
 
 use leptos::prelude::*;
+use shared::protocol::{TerminalId, ToLab};
 use wasm_bindgen::prelude::*;
 
 use connection::Link;
-use model::Model;
+use model::{Connection, Model};
 use outbox::Outbox;
 use terminal::Screens;
 use theme::Theme;
@@ -39,6 +40,30 @@ struct Page {
     outbox: Outbox,
     link: StoredValue<Link, LocalStorage>,
     theme: RwSignal<Theme>,
+    /// A terminal that this page has asked for, and what is to be run in it.
+    asked: StoredValue<Option<Option<String>>, LocalStorage>,
+}
+
+impl Page {
+    /// Opens another terminal, which comes to the front when it is there, and runs a command in it.
+    fn open_terminal(self, name: Option<String>, command: Option<String>) {
+        // One at a time: a second click is not meant for a second terminal.
+        if self.asked.with_value(Option::is_none) && self.model.connection.get_untracked() == Connection::Open {
+            self.asked.set_value(Some(command));
+            self.outbox.send(&ToLab::Open { name });
+        }
+    }
+
+    /// A terminal is new: opened by this page, or by another one, which makes it no business of this one's front.
+    fn opened(self, id: TerminalId) {
+        let Some(command) = self.asked.try_update_value(Option::take).flatten() else { return };
+        self.model.bring(id);
+        // After the terminal has become visible: what is hidden takes no focus.
+        request_animation_frame(move || match command {
+            Some(command) => self.screens.run(id, &command),
+            None => self.screens.focus(id),
+        });
+    }
 }
 
 /// Starts the page. The loader calls it once the wasm is there.
@@ -60,6 +85,7 @@ fn App() -> impl IntoView {
         outbox,
         link: StoredValue::new_local(Link::default()),
         theme: theme::signal(),
+        asked: StoredValue::new_local(None),
     };
     connection::open(page);
     content::fetch(page.model);

@@ -63,8 +63,12 @@ pub struct Model {
     pub end: RwSignal<Option<(f64, EndCause)>>,
     /// The lab's terminals, in the order of their tabs.
     pub terminals: RwSignal<Vec<Terminal>>,
-    /// The terminal in front: the one that was used last.
+    /// How many terminals there may be.
+    pub most_terminals: RwSignal<u32>,
+    /// The terminal in front: the one that was used last. Changed by [`Model::bring`].
     pub front: RwSignal<Option<TerminalId>>,
+    /// The one that was in front before.
+    beside: RwSignal<Option<TerminalId>>,
     /// The mount tables.
     pub tables: RwSignal<Tables>,
     /// All lessons.
@@ -88,7 +92,9 @@ impl Model {
             limits: RwSignal::new(None),
             end: RwSignal::new(None),
             terminals: RwSignal::new(Vec::new()),
+            most_terminals: RwSignal::new(0),
             front: RwSignal::new(None),
+            beside: RwSignal::new(None),
             tables: RwSignal::new(Tables::default()),
             lessons: RwSignal::new(Loaded::Waiting),
             sources: RwSignal::new(Loaded::Waiting),
@@ -114,7 +120,10 @@ impl Model {
         // A mark must not lie in the future of the clock that tells its age.
         self.now.set(now);
         match message {
-            ToPage::Hello { terminals, .. } => self.greeted(terminals),
+            ToPage::Hello { terminals, most_terminals, .. } => {
+                self.most_terminals.set(most_terminals);
+                self.greeted(terminals);
+            }
             ToPage::Terminal { terminal } => {
                 self.terminals.update(|terminals| match terminals.iter_mut().find(|known| known.id == terminal.id) {
                     Some(known) => *known = terminal,
@@ -127,22 +136,56 @@ impl Model {
             ToPage::Limits { limits, used } => self.limits.set(Some((limits, used))),
             ToPage::Ends { in_seconds, why } => self.end.set(Some((now + 1000.0 * in_seconds as f64, why))),
             ToPage::Stays => self.end.set(None),
-            // The screens' business.
-            ToPage::Skip { .. } => {}
+            ToPage::TerminalGone { terminal } => {
+                self.terminals.update(|terminals| terminals.retain(|known| known.id != terminal));
+                self.choose_front();
+            }
+            // The screens' and the outbox's business.
+            ToPage::Skip { .. } | ToPage::Taken { .. } | ToPage::Ownership { .. } => {}
         }
     }
 
     fn greeted(self, terminals: Vec<Terminal>) {
         self.connection.set(Connection::Open);
         self.end.set(None);
-        if self.front.get_untracked().is_none() {
-            self.front.set(terminals.first().map(|terminal| terminal.id));
-        }
         self.terminals.set(terminals);
+        self.choose_front();
         self.tables.update(Tables::greeted);
         // The views follow the greeting at once, but nothing says which is the last. Old cards stay until then, so
         // that a short loss of the connection does not make the pane flicker.
         set_timeout(move || self.tables.update(Tables::settle), Duration::from_millis(400));
+    }
+
+    /// Brings a terminal to the front.
+    pub fn bring(self, id: TerminalId) {
+        let before = self.front.get_untracked();
+        if before != Some(id) {
+            self.front.set(Some(id));
+            self.beside.set(before);
+        }
+    }
+
+    /// The terminal that is shown beside the one in front: the one that was in front before, or else the first other.
+    pub fn beside(self) -> Option<TerminalId> {
+        let (front, beside) = (self.front.get(), self.beside.get());
+        self.terminals.with(|terminals| {
+            let mut others = terminals.iter().map(|terminal| terminal.id).filter(|id| Some(*id) != front);
+            others.clone().find(|id| Some(*id) == beside).or_else(|| others.next())
+        })
+    }
+
+    /// When the terminal in front has gone, the one beside it comes to the front.
+    fn choose_front(self) {
+        let front = self.front.get_untracked();
+        if self.terminals.with_untracked(|terminals| terminals.iter().all(|terminal| Some(terminal.id) != front)) {
+            self.front.set(untrack(|| self.beside()));
+        }
+    }
+
+    /// The name for the next terminal: that of a lesson's terminal which was closed, or none.
+    pub fn missing_terminal(self) -> Option<String> {
+        let is_open = |name: &str| self.terminals.with_untracked(|all| all.iter().any(|one| one.name == name));
+        shared::lesson::TERMINALS.into_iter().find(|name| !is_open(name)).map(str::to_owned)
     }
 
     /// Forgets a machine that has ended. Terminals stay, for the next one has the same.

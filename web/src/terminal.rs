@@ -12,8 +12,8 @@ use wasm_bindgen::prelude::*;
 use web_sys::{HtmlElement, KeyboardEvent, ResizeObserver};
 use xterm_js_sys::{FitAddon, Terminal as Xterm, TerminalOptions};
 
-use crate::clipboard;
 use crate::outbox::Outbox;
+use crate::{clipboard, words};
 
 /// The length of a frame's head: what comes after it is the terminal's.
 const HEAD: u32 = 13;
@@ -49,6 +49,8 @@ const COLOURS: [&str; 22] = [
 #[derive(Clone, Copy)]
 pub struct Screens {
     screens: StoredValue<BTreeMap<TerminalId, Rc<Screen>>, LocalStorage>,
+    /// Whether this page owns the terminals; `None` until the lab has told. A viewer shows them in the owner's size.
+    owner: RwSignal<Option<bool>>,
     outbox: Outbox,
 }
 
@@ -58,11 +60,15 @@ struct Screen {
     xterm: Xterm,
     fit: FitAddon,
     outbox: Outbox,
+    owner: RwSignal<Option<bool>>,
+    /// Its size on the owner's page, and whether its shell runs.
+    size: Cell<Size>,
+    running: Cell<bool>,
     /// The element it fills, once there is one.
     host: RefCell<Option<HtmlElement>>,
     /// Whether xterm has been opened in it.
     opened: Cell<bool>,
-    /// Whether what is being parsed is old output. Programs' questions in it were answered long ago, and xterm's
+    /// Whether what is being parsed is old output: programs' questions in it were answered long ago, and xterm's
     /// answers would now be read as typed.
     replaying: Cell<bool>,
     /// After the last byte that came.
@@ -75,20 +81,59 @@ struct Screen {
     era: Cell<u32>,
     /// xterm and the browser call these as long as the screen lives.
     listeners: RefCell<Vec<Box<dyn std::any::Any>>>,
+    observer: RefCell<Option<ResizeObserver>>,
 }
 
 impl Screens {
     /// No screens yet; what is typed into them will go to `outbox`.
     pub fn new(outbox: Outbox) -> Screens {
-        Screens { screens: StoredValue::new_local(BTreeMap::new()), outbox }
+        Screens { screens: StoredValue::new_local(BTreeMap::new()), owner: RwSignal::new(None), outbox }
     }
 
-    /// Makes the screens that are missing.
-    pub fn make(self, terminals: &[Terminal]) {
+    /// Whether another page owns the terminals.
+    pub fn is_viewer(self) -> bool {
+        self.owner.get() == Some(false)
+    }
+
+    /// Keeps the screens of these terminals, and makes those that are missing.
+    pub fn keep(self, terminals: &[Terminal]) {
+        let known: Vec<_> = self.screens.with_value(|screens| screens.keys().copied().collect());
+        for id in known.into_iter().filter(|id| terminals.iter().all(|terminal| terminal.id != *id)) {
+            self.close(id);
+        }
+        terminals.iter().for_each(|terminal| self.update(terminal));
+    }
+
+    /// Takes note of a terminal's state, and makes its screen where it has none.
+    pub fn update(self, terminal: &Terminal) {
         self.screens.update_value(|screens| {
-            for terminal in terminals {
-                screens.entry(terminal.id).or_insert_with(|| Screen::new(terminal.id, self.outbox));
+            screens.entry(terminal.id).or_insert_with(|| Screen::new(terminal, self.outbox, self.owner));
+        });
+        self.with(terminal.id, |screen| {
+            screen.running.set(terminal.running);
+            if screen.size.replace(terminal.size) != terminal.size && !screen.is_own() {
+                screen.fill();
             }
+        });
+    }
+
+    /// Takes away the screen of a terminal that was closed.
+    pub fn close(self, id: TerminalId) {
+        if let Some(screen) = self.screens.try_update_value(|screens| screens.remove(&id)).flatten() {
+            // Nobody may call the screen's listeners from now on.
+            if let Some(observer) = screen.observer.take() {
+                observer.disconnect();
+            }
+            screen.xterm.dispose();
+        }
+    }
+
+    /// The lab has told whether this page owns the terminals.
+    pub fn own(self, owner: bool) {
+        self.owner.set(Some(owner));
+        self.each(|screen| {
+            screen.fill();
+            screen.tell_size();
         });
     }
 
@@ -108,7 +153,7 @@ impl Screens {
 
     /// Clears a screen whose output goes on from `offset`.
     pub fn skip(self, id: TerminalId, offset: Offset) {
-        self.with(id, |screen| screen.restart(offset.0));
+        self.with(id, |screen| screen.skip(offset.0));
     }
 
     /// Clears all screens, for a new machine.
@@ -122,21 +167,20 @@ impl Screens {
         self.screens.with_value(|screens| screens.values().map(offset).collect())
     }
 
-    /// Tells the lab the size of each terminal.
-    pub fn tell_sizes(self) {
-        self.each(|screen| screen.tell_size());
-    }
-
     /// Gives a terminal the keyboard.
     pub fn focus(self, id: TerminalId) {
         self.with(id, |screen| screen.focus());
     }
 
-    /// Types a command and Enter, as if by hand, and gives the terminal the keyboard.
+    /// Types a command and Enter, as if by hand, and gives the terminal the keyboard. Where the shell has ended, the
+    /// command starts a new one.
     pub fn run(self, id: TerminalId, command: &str) {
         let keys = format!("{}\r", command.replace('\n', "\r"));
-        self.outbox.input(id, keys.as_bytes());
         self.with(id, |screen| {
+            if !screen.running.get() {
+                self.outbox.send(&ToLab::Restart { terminal: id });
+            }
+            self.outbox.input(id, keys.as_bytes());
             screen.focus();
             screen.xterm.scroll_to_bottom();
         });
@@ -162,11 +206,11 @@ impl Screens {
 }
 
 impl Screen {
-    fn new(id: TerminalId, outbox: Outbox) -> Rc<Screen> {
+    fn new(terminal: &Terminal, outbox: Outbox, owner: RwSignal<Option<bool>>) -> Rc<Screen> {
         let options = TerminalOptions::empty();
         options.set_theme(&theme());
         options.set_font_family(&property("--mono"));
-        options.set_font_size(property("--terminal-size").parse().unwrap_or(13.0));
+        options.set_font_size(font_size());
         options.set_line_height(1.2);
         options.set_scrollback(5000);
         options.set_minimum_contrast_ratio(4.5);
@@ -174,10 +218,13 @@ impl Screen {
         let (xterm, fit) = (Xterm::new(&options), FitAddon::new());
         xterm.load_fit(&fit);
         let screen = Rc::new(Screen {
-            id,
+            id: terminal.id,
             xterm,
             fit,
             outbox,
+            owner,
+            size: Cell::new(terminal.size),
+            running: Cell::new(terminal.running),
             host: RefCell::new(None),
             opened: Cell::new(false),
             replaying: Cell::new(true),
@@ -186,6 +233,7 @@ impl Screen {
             acknowledged: Cell::new(0),
             era: Cell::new(0),
             listeners: RefCell::new(Vec::new()),
+            observer: RefCell::new(None),
         });
         screen.listen();
         screen
@@ -195,8 +243,10 @@ impl Screen {
         let (id, outbox) = (self.id, self.outbox);
         let screen = Rc::downgrade(self);
         let data = Closure::<dyn Fn(String)>::new(move |text: String| {
-            let replaying = screen.upgrade().is_some_and(|screen| screen.replaying.get());
-            if !(replaying && text.starts_with('\x1b')) {
+            // Programs' questions in old output were answered long ago, and those to a viewer its owner answers.
+            let keeps_quiet = |screen: &Rc<Screen>| screen.replaying.get() || !screen.is_own();
+            let silenced = is_answer(&text) && screen.upgrade().is_some_and(|screen| keeps_quiet(&screen));
+            if !silenced && screen.upgrade().is_some_and(|screen| screen.running.get()) {
                 outbox.input(id, text.as_bytes());
             }
         });
@@ -226,7 +276,7 @@ impl Screen {
     /// Whether a key is the terminal's; the others are the page's or the browser's.
     fn wants_key(&self, event: &KeyboardEvent) -> bool {
         if !(event.ctrl_key() && event.shift_key()) {
-            return true;
+            return self.running.get() || self.answer_offer(event);
         }
         match event.code().as_str() {
             "KeyC" => {
@@ -239,10 +289,29 @@ impl Screen {
                 }
                 false
             }
-            // The browser pastes, and xterm hears of that. F6 leaves the terminal: see `panes`.
-            "KeyV" | "F6" => false,
+            // The browser pastes, and xterm hears of that. The others are the page's: see `panes`.
+            "KeyV" | "F6" | "Enter" | "ArrowLeft" | "ArrowRight" => false,
             _ => true,
         }
+    }
+
+    /// The shell has ended: Enter starts a new one, Ctrl-D closes the terminal, and no other key means anything.
+    fn answer_offer(&self, event: &KeyboardEvent) -> bool {
+        let answer = match event.key().as_str() {
+            "Enter" => ToLab::Restart { terminal: self.id },
+            "d" if event.ctrl_key() => ToLab::Close { terminal: self.id },
+            _ => return false,
+        };
+        event.prevent_default();
+        if event.type_() == "keydown" && !event.repeat() {
+            self.outbox.send(&answer);
+        }
+        false
+    }
+
+    /// Whether this page decides about its size.
+    fn is_own(&self) -> bool {
+        self.owner.get_untracked() != Some(false)
     }
 
     fn attach(self: &Rc<Screen>, host: &HtmlElement) {
@@ -259,6 +328,7 @@ impl Screen {
         });
         if let Ok(observer) = ResizeObserver::new(resized.as_ref().unchecked_ref()) {
             observer.observe(host);
+            self.observer.replace(Some(observer));
         }
         self.listeners.borrow_mut().push(Box::new(resized));
     }
@@ -268,11 +338,30 @@ impl Screen {
     fn fill(&self) {
         let host = self.host.borrow();
         if let Some(host) = host.as_ref().filter(|host| host.client_width() > 0) {
-            if !self.opened.replace(true) {
+            let new = !self.opened.replace(true);
+            if new {
                 self.xterm.open(host);
             }
-            self.fit.fit();
+            self.xterm.options().set_font_size(font_size());
+            match self.is_own() {
+                true => self.fit.fit(),
+                false => self.letterbox(),
+            }
+            if new {
+                self.tell_size();
+            }
         }
+    }
+
+    /// Shows the owner's size, in letters small enough for all of it to be seen.
+    fn letterbox(&self) {
+        let Size { columns, rows } = self.size.get();
+        if let Some(room) = self.fit.propose() {
+            let share = (room.cols() / f64::from(columns)).min(room.rows() / f64::from(rows)).min(1.0);
+            // In halves of a pixel, and not so small that nothing can be read.
+            self.xterm.options().set_font_size((font_size() * share * 2.0).floor().max(8.0) / 2.0);
+        }
+        self.xterm.resize(columns, rows);
     }
 
     fn focus(&self) {
@@ -321,6 +410,17 @@ impl Screen {
         self.outbox.send(&ToLab::Acknowledge { terminal: self.id, offset: Offset(offset) });
     }
 
+    /// Output was left out: this page was away for too long, or took it too slowly.
+    fn skip(&self, offset: u64) {
+        let left_out = offset.saturating_sub(self.received.get());
+        self.restart(offset);
+        if left_out > 0 {
+            let note = format!("\x1b[2m… {} of output left out …\x1b[0m\r\n", words::bytes(left_out));
+            let shown = Closure::once_into_js(|| ());
+            self.xterm.write(&Uint8Array::from(note.as_bytes()), shown.unchecked_ref());
+        }
+    }
+
     fn restart(&self, offset: u64) {
         self.era.set(self.era.get() + 1);
         self.replaying.set(true);
@@ -330,10 +430,24 @@ impl Screen {
         self.xterm.reset();
     }
 
+    /// Tells the lab its size: if it is for this page to say, and known, which it is once it has been seen.
     fn tell_size(&self) {
-        let size = Size { columns: self.xterm.cols(), rows: self.xterm.rows() };
-        self.outbox.send(&ToLab::Resize { terminal: self.id, size });
+        if self.owner.get_untracked() == Some(true) && self.opened.get() {
+            let size = Size { columns: self.xterm.cols(), rows: self.xterm.rows() };
+            self.outbox.send(&ToLab::Resize { terminal: self.id, size });
+        }
     }
+}
+
+/// Whether what xterm says is its own answer to a program's question (where the cursor is, what the terminal can do)
+/// and not a key: xterm tells both alike.
+fn is_answer(text: &str) -> bool {
+    let report = |rest: &str| rest.ends_with(['R', 'c', 'n', 'y', 't']) && rest.len() > 1;
+    text.strip_prefix("\x1b[").is_some_and(report) || text.starts_with("\x1b]") || text.starts_with("\x1bP")
+}
+
+fn font_size() -> f64 {
+    property("--terminal-size").parse().unwrap_or(13.0)
 }
 
 fn theme() -> Object {

@@ -1,7 +1,7 @@
 //! How the page says things: the words for states, marks and kernel fields, in one place so that they stay alike.
 
 use shared::mount::{Mount, Propagation};
-use shared::protocol::{EndCause, View};
+use shared::protocol::{EndCause, Exit, View};
 
 use crate::model::Connection;
 use crate::tables::Mark;
@@ -43,6 +43,37 @@ pub fn time_left(seconds: f64) -> String {
     match seconds.max(0.0) {
         seconds if seconds > 90.0 => format!("{:.0} minutes", (seconds / 60.0).ceil()),
         seconds => format!("{seconds:.0} seconds"),
+    }
+}
+
+/// How a shell ended.
+pub fn exit(exit: Option<Exit>) -> String {
+    match exit {
+        None | Some(Exit::Status(0)) => "The shell has ended.".to_owned(),
+        Some(Exit::Status(status)) => format!("The shell has ended with exit status {status}."),
+        Some(Exit::Signal(number)) => {
+            const NAMES: [(i32, &str); 8] = [
+                (1, "SIGHUP"),
+                (2, "SIGINT"),
+                (3, "SIGQUIT"),
+                (6, "SIGABRT"),
+                (9, "SIGKILL"),
+                (11, "SIGSEGV"),
+                (13, "SIGPIPE"),
+                (15, "SIGTERM"),
+            ];
+            let name = NAMES.iter().find(|(known, _)| *known == number).map(|(_, name)| format!(" ({name})"));
+            format!("The shell was ended by signal {number}{}.", name.unwrap_or_default())
+        }
+    }
+}
+
+/// So many bytes, for people.
+pub fn bytes(count: u64) -> String {
+    match count {
+        0..1000 => format!("{count} bytes"),
+        1000..1_000_000 => format!("{:.0} kB", count as f64 / 1e3),
+        _ => format!("{:.1} MB", count as f64 / 1e6),
     }
 }
 

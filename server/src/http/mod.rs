@@ -94,7 +94,9 @@ async fn serve_mirrors_of(lab: &Handle, mirror: Router) -> io::Result<()> {
     }
 }
 
-fn router(site: Arc<Site>) -> Router {
+/// All of it, to be served over whatever carries HTTP. Pages that come over TCP are handed to their labs, others are
+/// bridged.
+pub fn router(site: Arc<Site>) -> Router {
     Router::new()
         .route("/", get(assets::index))
         .route("/assets/{name}", get(assets::asset))

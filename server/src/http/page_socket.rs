@@ -1,6 +1,7 @@
 //! The learner's WebSocket: checked and upgraded here, then handed to the lab process, which speaks it from there on.
 
 use std::io;
+use std::os::fd::AsFd;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -8,10 +9,11 @@ use axum::extract::{Request, State};
 use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use futures_util::StreamExt;
-use hyper::upgrade::OnUpgrade;
+use hyper::upgrade::{OnUpgrade, Upgraded};
 use hyper_util::rt::TokioIo;
 use hyper_util::server::conn::auto::upgrade::downcast;
-use tokio::net::TcpStream;
+use tokio::io::{AsyncRead, AsyncWrite, copy_bidirectional_with_sizes};
+use tokio::net::{TcpStream, UnixStream};
 use tokio::time::timeout;
 use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
@@ -25,6 +27,9 @@ use crate::lab::Handle;
 
 /// How long a page that was refused has to take its leave.
 const FAREWELL: Duration = Duration::from_secs(2);
+
+/// What a bridge reads at a time, and all that it holds in each direction: the rest waits with whoever sent it.
+const BRIDGE_BUFFER: usize = 16 * 1024;
 
 /// `GET` with an upgrade: connects to the learner's lab, which is started if need be, unless the query is `resume`.
 /// `DELETE`: ends it.
@@ -102,43 +107,62 @@ impl From<Error> for Refusal {
     }
 }
 
-/// Takes the TCP connection out of hyper's hands, with the bytes that it has read too far, and passes both on.
+/// Takes the TCP connection out of hyper's hands, with the bytes that it has read too far, and passes both on: from then
+/// on nothing of it passes through the server. What is no TCP connection by itself is bridged.
 async fn connect(upgrade: OnUpgrade, lab: Result<Arc<Handle>, Refusal>) -> io::Result<()> {
     let upgraded = upgrade.await.map_err(io::Error::other)?;
-    let parts = downcast::<TokioIo<TcpStream>>(upgraded)
-        .map_err(|_| io::Error::new(io::ErrorKind::Unsupported, "the connection is not plain TCP"))?;
-    let (page, ahead) = (parts.io.into_inner().into_std()?, parts.read_buf.to_vec());
-    let refusal = match lab {
-        Err(refusal) => refusal,
-        Ok(lab) => match lab.hand_over(&page, ahead).await {
-            Ok(()) => return Ok(()),
-            Err(_) if lab.has_ended() => Refusal { code: CLOSE_LAB_ENDED, reason: "it has just ended".into() },
-            Err(error) => {
-                tracing::warn!("a page could not be handed to lab {:?}: {error}", lab.id);
-                Refusal { code: CLOSE_NO_LAB, reason: "it runs, but does not answer".into() }
-            }
-        },
+    let (page, ahead) = match downcast::<TokioIo<TcpStream>>(upgraded) {
+        Ok(parts) => (parts.io.into_inner().into_std()?, parts.read_buf.to_vec()),
+        Err(upgraded) => return bridge(upgraded, lab).await,
     };
-    refuse(page, refusal).await
+    let Err(refusal) = offer(&page, ahead, lab).await else { return Ok(()) };
+    let shared = page.try_clone()?;
+    refuse(TcpStream::from_std(page)?, refusal).await;
+    // A lab that did not answer may have a copy of the connection, and wake up one day.
+    match shared.shutdown(std::net::Shutdown::Both) {
+        Err(error) if error.kind() != io::ErrorKind::NotConnected => Err(error),
+        _ => Ok(()),
+    }
 }
 
-/// Closes a page's WebSocket with the reason.
-async fn refuse(page: std::net::TcpStream, refusal: Refusal) -> io::Result<()> {
-    // A lab that did not answer may have a copy of the connection, and wake up one day.
-    let shared = page.try_clone()?;
-    let mut socket = WebSocketStream::from_raw_socket(TcpStream::from_std(page)?, Role::Server, None).await;
+/// Serves a page whose connection cannot be passed on (TLS that ends in this process, HTTP/2, a pipe): the lab gets one
+/// end of a pair of sockets, and this task copies between the other end and the page until either is done. Such a page
+/// has to connect again when the server is restarted.
+async fn bridge(page: Upgraded, lab: Result<Arc<Handle>, Refusal>) -> io::Result<()> {
+    let (mut ours, labs) = UnixStream::pair()?;
+    let mut page = TokioIo::new(page);
+    match offer(labs, Vec::new(), lab).await {
+        // The end of one direction is passed on and leaves the other open. A connection that breaks ends both, and is
+        // no error of ours: the lab and the page each see their end break.
+        Ok(()) => drop(copy_bidirectional_with_sizes(&mut page, &mut ours, BRIDGE_BUFFER, BRIDGE_BUFFER).await),
+        Err(refusal) => refuse(page, refusal).await,
+    }
+    Ok(())
+}
+
+/// Hands a connection to the page's lab, if it has one that takes it.
+async fn offer(page: impl AsFd, ahead: Vec<u8>, lab: Result<Arc<Handle>, Refusal>) -> Result<(), Refusal> {
+    let lab = lab?;
+    match lab.hand_over(page, ahead).await {
+        Ok(()) => Ok(()),
+        Err(_) if lab.has_ended() => Err(Refusal { code: CLOSE_LAB_ENDED, reason: "it has just ended".into() }),
+        Err(error) => {
+            tracing::warn!("a page could not be handed to lab {:?}: {error}", lab.id);
+            Err(Refusal { code: CLOSE_NO_LAB, reason: "it runs, but does not answer".into() })
+        }
+    }
+}
+
+/// Closes a page's WebSocket with the reason. A page that is gone by now needs none.
+async fn refuse(page: impl AsyncRead + AsyncWrite + Unpin, refusal: Refusal) {
+    let mut socket = WebSocketStream::from_raw_socket(page, Role::Server, None).await;
     // A control frame has room for 125 bytes, two of them for the code (RFC 6455, section 5.5).
     let end = (0..=refusal.reason.len().min(120)).rev().find(|end| refusal.reason.is_char_boundary(*end)).unwrap_or(0);
     let reason = CloseFrame { code: refusal.code.into(), reason: refusal.reason[..end].into() };
     let closing = async {
-        // A page that is gone by now needs no reason.
         if socket.close(Some(reason)).await.is_ok() {
             while let Some(Ok(_)) = socket.next().await {}
         }
     };
     let _ = timeout(FAREWELL, closing).await;
-    match shared.shutdown(std::net::Shutdown::Both) {
-        Err(error) if error.kind() != io::ErrorKind::NotConnected => Err(error),
-        _ => Ok(()),
-    }
 }

@@ -18,8 +18,8 @@ const LONGEST: usize = 64 * 1024;
 /// From the server to a lab process.
 #[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Request {
-    /// Serve a page: the descriptor is its TCP connection, already upgraded to a WebSocket. Answered with
-    /// [`Reply::Page`].
+    /// Serve a page: the descriptor is its connection, already upgraded to a WebSocket, or one end of a bridge to it.
+    /// Answered with [`Reply::Page`].
     Page {
         /// What the server has read from it beyond the upgrade.
         ahead: Vec<u8>,

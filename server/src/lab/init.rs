@@ -19,11 +19,11 @@ use nix::sys::wait::{Id, WaitPidFlag, WaitStatus, waitid};
 use nix::unistd::{chdir, pivot_root, sethostname};
 use serde::{Deserialize, Serialize};
 
-use shared::protocol::{Size, TerminalId};
+use shared::protocol::{Exit, Size, TerminalId};
 
 use super::channel::Channel;
 use super::sandbox::{DEVICES, Overlay, Settings, Step, StepError};
-use super::terminal;
+use super::terminal::opening;
 use super::{sandbox, seccomp};
 use crate::sys;
 
@@ -67,6 +67,8 @@ pub enum FromInit {
     Exited {
         /// The lab's number for the terminal.
         terminal: TerminalId,
+        /// How.
+        exit: Exit,
     },
 }
 
@@ -211,7 +213,7 @@ pub fn main() -> Result<(), sandbox::StepError> {
             return Ok(());
         };
         let mut running = shells.lock();
-        let opened = terminal::open_in_sandbox(size).map(|(pid, master)| {
+        let opened = opening::open_in_sandbox(size).map(|(pid, master)| {
             prefer_for_oom(pid, 1000);
             running.push((pid, terminal));
             master
@@ -250,22 +252,23 @@ impl Shells {
 fn reap(channel: &Channel, shells: &Shells) {
     loop {
         // First only look; the zombie stays until the lock says that nobody else is about to reap it.
-        match waitid(Id::All, WaitPidFlag::WEXITED | WaitPidFlag::WNOWAIT) {
+        let (pid, exit) = match waitid(Id::All, WaitPidFlag::WEXITED | WaitPidFlag::WNOWAIT) {
             // No child at all: sleep until a shell is started; every other process descends from one.
-            Err(Errno::ECHILD) => thread::park(),
-            Err(_) => {}
-            Ok(WaitStatus::Exited(pid, _) | WaitStatus::Signaled(pid, _, _)) => {
-                let mut running = shells.lock();
-                let _already_reaped = waitid(Id::Pid(pid), WaitPidFlag::WEXITED | WaitPidFlag::WNOHANG);
-                let place = running.iter().position(|(shell, _)| *shell == pid.as_raw() as u32);
-                if let Some(place) = place {
-                    let (_, terminal) = running.swap_remove(place);
-                    if channel.send(&FromInit::Exited { terminal }, &[]).is_err() {
-                        return;
-                    }
-                }
+            Err(Errno::ECHILD) => {
+                thread::park();
+                continue;
             }
-            Ok(_) => {}
+            Ok(WaitStatus::Exited(pid, status)) => (pid, Exit::Status(status)),
+            Ok(WaitStatus::Signaled(pid, signal, _)) => (pid, Exit::Signal(signal as i32)),
+            Ok(_) | Err(_) => continue,
+        };
+        let mut running = shells.lock();
+        let _already_reaped = waitid(Id::Pid(pid), WaitPidFlag::WEXITED | WaitPidFlag::WNOHANG);
+        if let Some(place) = running.iter().position(|(shell, _)| *shell == pid.as_raw() as u32) {
+            let (_, terminal) = running.swap_remove(place);
+            if channel.send(&FromInit::Exited { terminal, exit }, &[]).is_err() {
+                return;
+            }
         }
     }
 }

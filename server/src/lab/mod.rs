@@ -2,10 +2,10 @@
 //! on the host; a zygote and the sandbox's PID 1 stand below it. The server starts labs and hands page sockets to them
 //! through a [`Handle`], and stays out of everything else.
 //!
-//! Top to bottom: [`handle`] (server's side), [`handover`] (between the two), [`process`] (the lab process),
-//! [`state`] (what it knows), [`session`] (one page), [`terminal`], [`views`], [`trace`]; and what builds the machine: [`sandbox`], [`zygote`],
-//! [`init`], [`machine`], [`seccomp`], [`uid_range`], [`cgroup`], [`privileges`], [`channel`], [`shell`], [`program`]. [`uncover`] prepares a
-//! container for labs.
+//! Top to bottom: [`handle`] (server's side), [`handover`] and [`stream`] (between the two), [`process`] (the lab process),
+//! [`state`] (what it knows), [`pages`] and [`session`] (one page), [`terminals`] and [`terminal`], [`views`], [`trace`]; and
+//! what builds the machine: [`sandbox`], [`zygote`], [`init`], [`machine`], [`seccomp`], [`uid_range`], [`cgroup`],
+//! [`privileges`], [`channel`], [`shell`], [`program`]. [`uncover`] prepares a container for labs.
 
 use std::fmt;
 use std::str::FromStr;
@@ -18,6 +18,7 @@ pub mod handle;
 mod handover;
 pub mod init;
 mod machine;
+mod pages;
 mod privileges;
 pub mod process;
 mod program;
@@ -27,7 +28,9 @@ mod seccomp;
 mod session;
 pub mod shell;
 mod state;
+mod stream;
 mod terminal;
+mod terminals;
 mod trace;
 pub mod uid_range;
 pub mod uncover;

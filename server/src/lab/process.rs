@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use nix::unistd::Uid;
 use serde::{Deserialize, Serialize};
-use tokio::net::{TcpStream, UnixListener, UnixStream};
+use tokio::net::{UnixListener, UnixStream};
 use tokio::task::{LocalSet, spawn_local};
 use tokio::time::{sleep, timeout};
 use tokio_tungstenite::WebSocketStream;
@@ -22,6 +22,7 @@ use super::cgroup::{Cgroup, Meter};
 use super::handover::{self, Reply, Request, Status};
 use super::sandbox::{self, Overlay, Prepared, Step, StepError};
 use super::state::Lab;
+use super::stream::PageStream;
 use super::uid_range::UidRange;
 use super::{privileges, session};
 use crate::{runtime, sys};
@@ -185,10 +186,7 @@ fn status(lab: &Lab) -> Status {
 }
 
 async fn open_page(lab: Rc<Lab>, socket: OwnedFd, ahead: Vec<u8>) -> io::Result<()> {
-    let socket = std::net::TcpStream::from(socket);
-    socket.set_nonblocking(true)?;
-    let socket = TcpStream::from_std(socket)?;
-    socket.set_nodelay(true)?;
+    let socket = PageStream::new(socket)?;
     let config = Some(session::websocket_config());
     let websocket = WebSocketStream::from_partially_read(socket, ahead, Role::Server, config).await;
     spawn_local(session::serve(websocket, lab));

@@ -1,8 +1,8 @@
-//! One page's connection: brings the page up to date with the lab, as fast as the page takes it and no faster. Nothing
-//! is queued: what a page has not got yet is the difference between what was sent to it and what is.
+//! One page's connection: hears what the page says, and sends it what it lacks, as fast as the page takes it and no
+//! faster. Nothing is queued: what a page lacks is the difference between what was sent to it ([`page`]) and what is.
 
-use std::cell::RefCell;
-use std::collections::HashMap;
+mod page;
+
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -14,55 +14,21 @@ use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::protocol::{CloseFrame, WebSocketConfig, frame::coding::CloseCode};
 use tokio_tungstenite::tungstenite::{Error, Message};
 
-use shared::mount::{Mount, TableDiff};
-use shared::protocol::{
-    CLOSE_LAB_ENDED, Frame, FrameKind, Offset, Terminal as Described, TerminalId, ToLab, ToPage, Used, View, ViewId,
-    WINDOW,
-};
+use shared::protocol::{CLOSE_LAB_ENDED, Frame, FrameKind, ToLab};
 
 use super::Lab;
-use super::state::Ending;
-use super::terminal::{PIECE, Terminal};
+pub use page::Page;
 
 /// A page that says nothing for this long, not even the answer to a ping, is gone.
 const SILENCE: Duration = Duration::from_secs(75);
 /// How often the page is asked whether it is there.
 const PING_EACH: Duration = Duration::from_secs(25);
+/// How long a page that is turned away may take to hear of it.
+const FAREWELL: Duration = Duration::from_secs(1);
 
-/// Bounds for what a page may send at once; a larger paste comes in several frames.
+/// Bounds for what a page may send at once. Ours sends pieces of 16 KiB.
 pub fn websocket_config() -> WebSocketConfig {
-    WebSocketConfig::default().max_message_size(Some(1 << 20)).max_frame_size(Some(1 << 20))
-}
-
-/// What one page has, as far as the lab knows.
-#[derive(Default)]
-pub struct Page {
-    has: RefCell<Has>,
-}
-
-#[derive(Default)]
-struct Has {
-    greeted: bool,
-    terminals: HashMap<TerminalId, (Described, Output)>,
-    views: HashMap<ViewId, (View, Rc<Vec<Mount>>)>,
-    used: Option<Used>,
-    ending: Option<Ending>,
-}
-
-/// How much of a terminal's output is on the page.
-#[derive(Clone, Copy, Debug, Default)]
-struct Output {
-    sent: Offset,
-    acknowledged: Offset,
-}
-
-impl Page {
-    /// Whether the terminal may produce output beyond `end` as far as this page is concerned.
-    pub fn has_room(&self, terminal: TerminalId, end: Offset) -> bool {
-        let has = self.has.borrow();
-        // Before the greeting it is not known where the page stands: wait for that.
-        has.terminals.get(&terminal).is_some_and(|(_, output)| end.0.saturating_sub(output.acknowledged.0) < WINDOW)
-    }
+    WebSocketConfig::default().max_message_size(Some(128 << 10)).max_frame_size(Some(128 << 10))
 }
 
 /// Serves one page until it goes, or the lab ends.
@@ -72,16 +38,30 @@ where
 {
     let page = Rc::new(Page::default());
     let changes = lab.attach(page.clone());
-    let (sink, stream) = socket.split();
+    let (mut sink, stream) = socket.split();
     // Both directions run side by side: a page that reads slowly must still be heard, or Ctrl-C would wait for a flood.
     let result = tokio::select! {
-        result = send(sink, &page, &lab, changes) => result,
+        result = send(&mut sink, &page, &lab, changes) => result,
         result = receive(stream, &page, &lab) => result,
     };
     lab.detach(&page);
     if let Err(error) = result {
         tracing::debug!("a page's connection broke: {error}");
+        if let Some(close) = refusal(&error) {
+            // A page that does not take this either is cut off without a word.
+            let _ = timeout(FAREWELL, sink.send(Message::Close(Some(close)))).await;
+        }
     }
+}
+
+/// The word with which a page is turned away that breaks the protocol; `None` where the connection itself is broken.
+fn refusal(error: &Error) -> Option<CloseFrame> {
+    let (code, reason) = match error {
+        Error::Capacity(_) => (CloseCode::Size, "too long"),
+        Error::Protocol(_) | Error::Utf8(_) => (CloseCode::Protocol, "not the protocol"),
+        _ => return None,
+    };
+    Some(CloseFrame { code, reason: reason.into() })
 }
 
 async fn receive(
@@ -92,13 +72,15 @@ async fn receive(
     while let Ok(Some(message)) = timeout(SILENCE, stream.next()).await {
         match message? {
             Message::Binary(wire) => match Frame::decode(&wire) {
-                Some(Frame { kind: FrameKind::Input, terminal, bytes, .. }) => lab.type_into(terminal, bytes),
-                _ => return Ok(()),
+                Some(Frame { kind: FrameKind::Input, terminal, bytes, .. }) if page.has_greeted() => {
+                    lab.type_into(page, terminal, bytes);
+                }
+                _ => tracing::debug!("a page sent {} bytes that are no input", wire.len()),
             },
             Message::Text(text) => match serde_json::from_str(&text) {
-                Ok(message) => page.take(message, lab),
-                // Not our page, or not our build: it will connect again, and be told to reload.
-                Err(_) => return Ok(()),
+                Ok(message) => take(message, page, lab),
+                // A newer page may say what this lab, of an older build, does not know.
+                Err(error) => tracing::debug!("a page said what is not understood: {error}"),
             },
             // Reading on sends the answers that these want.
             Message::Close(_) | Message::Ping(_) | Message::Pong(_) | Message::Frame(_) => {}
@@ -107,8 +89,32 @@ async fn receive(
     Ok(())
 }
 
+fn take(message: ToLab, page: &Page, lab: &Rc<Lab>) {
+    match message {
+        ToLab::Hello { machine, terminals } if !page.has_greeted() => {
+            // Of another machine's output nothing is of use.
+            let known = terminals.into_iter().filter(|_| machine.as_ref() == Some(lab.machine())).collect();
+            page.greet(&known, lab);
+            lab.take_over(page);
+        }
+        // Nothing is believed of a page that has not greeted, nor a second greeting.
+        _ if !page.has_greeted() => {}
+        ToLab::Hello { .. } => {}
+        ToLab::Resize { terminal, size } => lab.resize(page, terminal, size),
+        ToLab::Acknowledge { terminal, offset } => {
+            page.acknowledge(terminal, offset);
+            lab.room_changed(terminal);
+        }
+        ToLab::Restart { terminal } => lab.open_terminal(terminal),
+        ToLab::Open { name } => lab.add_terminal(name.as_deref()),
+        ToLab::Rename { terminal, name } => lab.rename_terminal(terminal, &name),
+        ToLab::Close { terminal } => lab.close_terminal(terminal),
+        ToLab::Reset => lab.reset(),
+    }
+}
+
 async fn send(
-    mut sink: impl Sink<Message, Error = Error> + Unpin,
+    sink: &mut (impl Sink<Message, Error = Error> + Unpin),
     page: &Page,
     lab: &Lab,
     mut changes: watch::Receiver<u64>,
@@ -137,136 +143,4 @@ async fn send(
         }
         sink.flush().await?;
     }
-}
-
-impl Page {
-    /// Takes note of what the page says. Its numbers are clamped to what can be true.
-    fn take(&self, message: ToLab, lab: &Rc<Lab>) {
-        match message {
-            ToLab::Hello { machine, terminals } => {
-                // Of another machine's output nothing is of use.
-                let known: HashMap<TerminalId, Offset> =
-                    terminals.into_iter().filter(|_| machine.as_ref() == Some(lab.machine())).collect();
-                let mut has = self.has.borrow_mut();
-                for terminal in lab.terminals() {
-                    let (start, end) = terminal.output_range();
-                    let offset = known.get(&terminal.id).copied().unwrap_or(start).min(end);
-                    let output = Output { sent: offset, acknowledged: offset };
-                    has.terminals.insert(terminal.id, (lab.describe(terminal), output));
-                }
-                drop(has);
-                // Terminals waited for this page to say where it stands.
-                lab.terminals().iter().for_each(Terminal::room_changed);
-                lab.changed();
-            }
-            ToLab::Resize { terminal, size } => lab.resize(terminal, size),
-            ToLab::Acknowledge { terminal, offset } => {
-                if let Some((_, output)) = self.has.borrow_mut().terminals.get_mut(&terminal) {
-                    output.acknowledged = offset.clamp(output.acknowledged, output.sent);
-                }
-                lab.room_changed(terminal);
-                lab.changed();
-            }
-            ToLab::Restart { terminal } => lab.open_terminal(terminal),
-            ToLab::Reset => lab.reset(),
-        }
-    }
-
-    /// What the page lacks, as messages; from then on it is held to have it.
-    fn catch_up(&self, lab: &Lab) -> Vec<Message> {
-        let mut has = self.has.borrow_mut();
-        let mut messages = Vec::new();
-        if has.terminals.is_empty() {
-            // It has not said Hello yet.
-            return messages;
-        }
-        if !has.greeted {
-            has.greeted = true;
-            let terminals = lab.terminals().iter().map(|terminal| lab.describe(terminal)).collect();
-            let (build, machine, hostname) = (shared::BUILD.into(), lab.machine().clone(), lab.hostname().into());
-            let hello = ToPage::Hello { build, machine, hostname, terminals };
-            messages.extend(text(&hello));
-        }
-        has.catch_up_views(lab, &mut messages);
-        has.catch_up_terminals(lab, &mut messages);
-        has.catch_up_limits(lab, &mut messages);
-        messages
-    }
-}
-
-impl Has {
-    fn catch_up_terminals(&mut self, lab: &Lab, messages: &mut Vec<Message>) {
-        for terminal in lab.terminals() {
-            let Some((described, output)) = self.terminals.get_mut(&terminal.id) else { continue };
-            let ring = terminal.output.borrow();
-            if output.sent < ring.start() {
-                // This page lagged (it is not the owner, for whom the terminal waits): it goes on from the oldest byte kept.
-                *output = Output { sent: ring.start(), acknowledged: ring.start() };
-                messages.extend(text(&ToPage::Skip { terminal: terminal.id, offset: output.sent }));
-            }
-            while output.sent < ring.end() && output.sent.0 - output.acknowledged.0 < WINDOW {
-                let bytes = ring.read(output.sent, PIECE);
-                let frame =
-                    Frame { kind: FrameKind::Output, terminal: terminal.id, offset: output.sent, bytes: &bytes };
-                messages.push(Message::Binary(frame.encode().into()));
-                output.sent.0 += bytes.len() as u64;
-            }
-            let now = lab.describe(terminal);
-            if now != *described {
-                messages.extend(text(&ToPage::Terminal { terminal: now.clone() }));
-                *described = now;
-            }
-        }
-    }
-
-    fn catch_up_limits(&mut self, lab: &Lab, messages: &mut Vec<Message>) {
-        let used = lab.use_seen();
-        if self.used.replace(used) != Some(used) {
-            messages.extend(text(&ToPage::Limits { limits: lab.limits().clone(), used }));
-        }
-        let ending = lab.ending();
-        if self.ending != ending {
-            self.ending = ending;
-            messages.extend(text(&match ending {
-                Some(ending) => ToPage::Ends { in_seconds: ending.in_seconds(), why: ending.cause },
-                None => ToPage::Stays,
-            }));
-        }
-    }
-
-    fn catch_up_views(&mut self, lab: &Lab, messages: &mut Vec<Message>) {
-        let views = lab.views();
-        let live = views.list();
-        let gone: Vec<ViewId> =
-            self.views.keys().filter(|id| !live.iter().any(|l| l.view.id == **id)).copied().collect();
-        for view in gone {
-            self.views.remove(&view);
-            messages.extend(text(&ToPage::ViewGone { view }));
-        }
-        for live in live {
-            match self.views.get_mut(&live.view.id) {
-                None => {
-                    let rows = Some(live.rows.to_vec());
-                    messages.extend(text(&ToPage::View { view: live.view.clone(), rows }));
-                    self.views.insert(live.view.id, (live.view.clone(), live.rows.clone()));
-                }
-                Some((view, rows)) => {
-                    if *view != live.view {
-                        messages.extend(text(&ToPage::View { view: live.view.clone(), rows: None }));
-                        *view = live.view.clone();
-                    }
-                    if !Rc::ptr_eq(rows, &live.rows) {
-                        let diff = TableDiff::between(rows, &live.rows);
-                        messages.extend(text(&ToPage::Rows { view: live.view.id, diff }));
-                        *rows = live.rows.clone();
-                    }
-                }
-            }
-        }
-    }
-}
-
-/// `None` cannot happen: the protocol's types have no map with keys that JSON lacks.
-fn text(message: &ToPage) -> Option<Message> {
-    serde_json::to_string(message).ok().map(|json| Message::Text(json.into()))
 }

@@ -13,15 +13,17 @@ use tokio::sync::{Notify, watch};
 use tokio::task::spawn_local;
 use tokio::time::{Instant, sleep, timeout};
 
-use shared::protocol::{MachineId, Offset, Size, Terminal as Described, TerminalId};
+use shared::protocol::{Exit, MachineId, Offset, Size, Terminal as Described, TerminalId};
 
 use super::cgroup::Meter;
 use super::init::{FromInit, ToInit};
 use super::machine::Machine;
+use super::pages::{self, Pages};
 use super::process::Config;
 use super::sandbox::{Overlay, Prepared, Sandbox, Zygote};
 use super::session::Page;
 use super::terminal::{self, Terminal};
+use super::terminals::Terminals;
 use super::trace;
 use super::views::{Views, program_of};
 
@@ -46,7 +48,7 @@ const FRESH: Duration = Duration::from_millis(50);
 pub struct Lab {
     hostname: String,
     machine_id: MachineId,
-    terminals: Vec<Terminal>,
+    terminals: Terminals,
     /// What pages were last told of each terminal, and when it was found out.
     descriptions: RefCell<HashMap<TerminalId, (Instant, Described)>>,
     views: RefCell<Views>,
@@ -56,8 +58,7 @@ pub struct Lab {
     machine: RefCell<Option<Rc<Machine>>>,
     /// Its registry mirror's listening socket, for the server.
     mirror: watch::Sender<Option<Rc<OwnedFd>>>,
-    /// The pages that are open, in the order of coming. The last one owns the terminals: they wait for it.
-    pages: RefCell<Vec<Rc<Page>>>,
+    pages: Pages,
     changes: watch::Sender<u64>,
     scan_due: Notify,
     /// Why the lab has ended, if it has.
@@ -70,18 +71,17 @@ impl Lab {
     /// Starts the sandbox and all that goes on in a lab by itself, as tasks of the running event loop: it must be one of
     /// one thread.
     pub async fn start(config: &Config, meter: Meter, prepared: Prepared) -> io::Result<Rc<Lab>> {
-        let names = shared::lesson::TERMINALS.iter().zip(0..);
         let lab = Rc::new(Lab {
             hostname: config.hostname.clone(),
             machine_id: MachineId(format!("{:016x}", getrandom::u64().map_err(io::Error::other)?)),
-            terminals: names.map(|(name, id)| Terminal::new(TerminalId(id), name)).collect(),
+            terminals: Terminals::new(config.limits.terminals as usize),
             descriptions: RefCell::default(),
             views: RefCell::default(),
             zygote: Zygote::new(prepared.zygote)?,
             overlay: prepared.overlay,
             machine: RefCell::default(),
             mirror: watch::Sender::default(),
-            pages: RefCell::default(),
+            pages: Pages::default(),
             changes: watch::channel(0).0,
             scan_due: Notify::new(),
             ended: RefCell::default(),
@@ -106,7 +106,7 @@ impl Lab {
         spawn_local(self.clone().follow_calls(notifications));
         spawn_local(self.clone().hear_init(machine));
         self.scan_due.notify_one();
-        for terminal in &self.terminals {
+        for terminal in self.terminals() {
             self.open_terminal(terminal.id);
         }
         Ok(())
@@ -123,8 +123,13 @@ impl Lab {
     }
 
     /// All terminals, in the order of their tabs.
-    pub(super) fn terminals(&self) -> &[Terminal] {
-        &self.terminals
+    pub(super) fn terminals(&self) -> Vec<Rc<Terminal>> {
+        self.terminals.all()
+    }
+
+    /// How many terminals there may be.
+    pub(super) fn most_terminals(&self) -> usize {
+        self.terminals.most()
     }
 
     /// All views.
@@ -149,8 +154,10 @@ impl Lab {
         let foreground = terminal.foreground();
         Described {
             id: terminal.id,
-            name: terminal.name.into(),
+            name: terminal.name.borrow().clone(),
+            size: terminal.size(),
             running: terminal.is_running(),
+            exit: terminal.exit(),
             program: foreground.and_then(|pid| program_of(pid).ok()).unwrap_or_default(),
             view: foreground.and_then(|pid| self.views.borrow().view_of(pid)),
         }
@@ -177,18 +184,41 @@ impl Lab {
         self.changed();
     }
 
-    /// A page has come; it owns the terminals now. Returns what tells of changes.
+    /// A page has come. Returns what tells of changes.
     pub(super) fn attach(&self, page: Rc<Page>) -> watch::Receiver<u64> {
-        self.pages.borrow_mut().push(page);
+        self.pages.come(page);
         self.used();
         self.changes()
     }
 
-    /// A page has gone; the one before it owns the terminals again.
-    pub(super) fn detach(&self, page: &Rc<Page>) {
-        self.pages.borrow_mut().retain(|other| !Rc::ptr_eq(other, page));
+    /// A page has greeted, or was typed in: it owns the terminals now.
+    pub(super) fn take_over(&self, page: &Page) {
+        self.pages.take_over(page);
+        self.look_for_room();
+    }
+
+    /// Whether a page owns the terminals.
+    pub(super) fn is_owner(&self, page: &Page) -> bool {
+        self.pages.is_owner(page)
+    }
+
+    /// A page has gone.
+    pub(super) fn detach(self: &Rc<Self>, page: &Page) {
+        self.pages.leave(page, Instant::now().into_std());
         self.used();
-        self.terminals.iter().for_each(Terminal::room_changed);
+        self.look_for_room();
+        // If it was the last one, and does not come back, programs that wait for it go on.
+        let lab = Rc::downgrade(self);
+        spawn_local(async move {
+            sleep(pages::AWAY).await;
+            if let Some(lab) = lab.upgrade() {
+                lab.look_for_room();
+            }
+        });
+    }
+
+    fn look_for_room(&self) {
+        self.terminals().iter().for_each(|terminal| terminal.room_changed());
         self.changed();
     }
 
@@ -199,11 +229,11 @@ impl Lab {
 
     /// How many pages are open.
     pub(super) fn pages(&self) -> usize {
-        self.pages.borrow().len()
+        self.pages.count()
     }
 
-    fn terminal(&self, id: TerminalId) -> Option<&Terminal> {
-        self.terminals.iter().find(|terminal| terminal.id == id)
+    fn terminal(&self, id: TerminalId) -> Option<Rc<Terminal>> {
+        self.terminals.get(id)
     }
 
     /// A page has taken output of a terminal.
@@ -211,37 +241,72 @@ impl Lab {
         if let Some(terminal) = self.terminal(id) {
             terminal.room_changed();
         }
-    }
-
-    /// Output goes on while the owner is less than a window behind, and freely while nobody looks.
-    fn has_room(&self, id: TerminalId, end: Offset) -> bool {
-        self.pages.borrow().last().is_none_or(|owner| owner.has_room(id, end))
+        self.changed();
     }
 
     /// A page's keys.
-    pub(super) fn type_into(&self, id: TerminalId, bytes: &[u8]) {
+    pub(super) fn type_into(&self, page: &Page, id: TerminalId, bytes: &[u8]) {
         self.used();
-        if let Some(terminal) = self.terminal(id).filter(|terminal| !terminal.write(bytes)) {
-            self.say(terminal, &format!("{} bytes not typed: the program does not read", bytes.len()));
+        let Some(terminal) = self.terminal(id) else { return };
+        if !self.is_owner(page) {
+            self.take_over(page);
         }
+        if !terminal.write(bytes) {
+            self.say(&terminal, &format!("{} bytes not typed: the program does not read", bytes.len()));
+        }
+        page.typed(id, bytes.len(), terminal.typed());
     }
 
     /// A page's terminal has a new size.
-    pub(super) fn resize(&self, id: TerminalId, size: Size) {
-        if let Some(terminal) = self.terminal(id) {
+    pub(super) fn resize(&self, page: &Page, id: TerminalId, size: Size) {
+        if let Some(terminal) = self.terminal(id).filter(|_| self.is_owner(page)) {
             // A pseudoterminal of no size makes programs divide by zero.
             terminal.resize(Size { columns: size.columns.max(2), rows: size.rows.max(1) });
         }
     }
 
+    /// Adds a terminal with a shell, where there is room for one.
+    pub(super) fn add_terminal(&self, name: Option<&str>) {
+        if let Some(terminal) = self.terminals.add(name) {
+            self.open_terminal(terminal.id);
+            self.changed();
+        }
+    }
+
+    /// Gives a terminal another name.
+    pub(super) fn rename_terminal(&self, id: TerminalId, name: &str) {
+        self.terminals.rename(id, name);
+        self.news_of(id);
+    }
+
+    /// Closes a terminal as its window would be closed: the kernel sends SIGHUP to the shell and to the foreground
+    /// program, we to the rest of the session, as shells do for their jobs. What ignores that runs on, without a
+    /// terminal; that is what nohup(1) is for.
+    pub(super) fn close_terminal(&self, id: TerminalId) {
+        let Some(terminal) = self.terminals.remove(id) else { return };
+        terminal.close();
+        self.news_of(id);
+    }
+
+    /// Something about a terminal is to be told now, however fresh its description.
+    fn news_of(&self, id: TerminalId) {
+        self.descriptions.borrow_mut().remove(&id);
+        self.changed();
+    }
+
     /// Starts a shell in a terminal that has none.
     pub(super) fn open_terminal(&self, id: TerminalId) {
-        let Some(terminal) = self.terminal(id).filter(|terminal| !terminal.is_running()) else { return };
+        let Some(terminal) = self.terminal(id).filter(|terminal| !terminal.is_running() && !terminal.is_awaiting())
+        else {
+            return;
+        };
         // While the machine is being remade there is none; the new one gets a shell in each terminal by itself.
         let Some(machine) = self.machine.borrow().clone() else { return };
-        let request = ToInit::Open { terminal: id, size: terminal.size.get() };
+        terminal.await_shell();
+        let request = ToInit::Open { terminal: id, size: terminal.size() };
         if let Err(error) = machine.init.send(&request) {
-            self.say(terminal, &format!("no shell can be started: {error}; reset the machine"));
+            terminal.disconnect();
+            self.say(&terminal, &format!("no shell can be started: {error}; reset the machine"));
         }
     }
 
@@ -261,15 +326,12 @@ impl Lab {
             match heard {
                 Ok((FromInit::Opened { terminal }, descriptors)) => self.connect(terminal, descriptors),
                 Ok((FromInit::NotOpened { terminal, message }, _)) => {
-                    if let Some(terminal) = self.terminal(terminal) {
-                        self.say(terminal, &message.replace(|c: char| c.is_control(), " "));
+                    if let Some(terminal) = self.terminal(terminal).filter(|terminal| terminal.is_awaiting()) {
+                        terminal.disconnect();
+                        self.say(&terminal, &message.replace(|c: char| c.is_control(), " "));
                     }
                 }
-                Ok((FromInit::Exited { terminal }, _)) => {
-                    if let Some(terminal) = self.terminal(terminal) {
-                        terminal.hang_up();
-                    }
-                }
+                Ok((FromInit::Exited { terminal, exit }, _)) => self.hang_up(terminal, exit),
                 Ok((FromInit::Mirror | FromInit::Filter | FromInit::Failed { .. }, _)) => {}
                 Err(error) if error.kind() == io::ErrorKind::InvalidData => {}
                 Err(_sandbox_has_ended) => {
@@ -279,32 +341,33 @@ impl Lab {
         }
     }
 
+    fn hang_up(&self, id: TerminalId, exit: Exit) {
+        if let Some(terminal) = self.terminal(id) {
+            terminal.hang_up(Some(exit));
+        }
+    }
+
+    /// Takes a pseudoterminal that PID 1 has opened. One whose terminal was closed meanwhile is dropped, which hangs
+    /// it up.
     fn connect(self: &Rc<Self>, id: TerminalId, mut descriptors: Vec<OwnedFd>) {
         let (Some(terminal), Some(master)) = (self.terminal(id), descriptors.pop()) else { return };
         // PID 1 may be the learner's puppet: only what was asked for, and only a terminal.
-        if terminal.is_running() || !terminal::is_terminal(&master) {
+        if !terminal.is_awaiting() || !terminal::is_terminal(&master) {
             return;
         }
         match terminal.connect(master) {
-            Ok(master) => {
-                spawn_local(self.clone().pump(id, master));
-                self.descriptions.borrow_mut().clear();
-                self.changed();
-            }
-            Err(error) => self.say(terminal, &format!("the terminal could not be opened: {error}")),
+            Ok(master) => drop(spawn_local(self.clone().pump(terminal, master))),
+            Err(error) => self.say(&terminal, &format!("the terminal could not be opened: {error}")),
         }
+        self.news_of(id);
         self.scan_due.notify_one();
     }
 
-    async fn pump(self: Rc<Self>, id: TerminalId, master: Rc<AsyncFd<OwnedFd>>) {
-        let Some(terminal) = self.terminal(id) else { return };
-        tokio::select! {
-            () = terminal.pump_output(&master, |end| self.has_room(id, end), || self.changed()) => {}
-            () = terminal.pump_input(&master) => {}
-        }
+    async fn pump(self: Rc<Self>, terminal: Rc<Terminal>, master: Rc<AsyncFd<OwnedFd>>) {
+        let has_room = |end: Offset| self.pages.has_room(terminal.id, end, Instant::now().into_std());
+        terminal.pump(&master, has_room, || self.changed()).await;
         terminal.disconnect();
-        self.descriptions.borrow_mut().clear();
-        self.changed();
+        self.news_of(terminal.id);
     }
 
     /// Learns of every call that may have made a new view.

@@ -1,105 +1,93 @@
-//! Terminals: opened inside the sandbox by its PID 1, so that `tty` and `ps` tell the truth there; read and written by
-//! the lab process, which keeps each one's last output. The only module that knows pty-process.
+//! One terminal, seen from the lab process: its name, its size, its last output, what is typed into it, and the
+//! pseudoterminal that the sandbox has sent. What happens inside the sandbox is in [`opening`], the moving of bytes in
+//! [`pump`]; which terminals there are is in `terminals`.
+
+pub mod opening;
+pub mod pump;
 
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
-use std::path::Path;
 use std::rc::Rc;
 
-use nix::errno::Errno;
-use nix::unistd::Pid;
+use nix::sys::signal::{Signal, kill};
+use nix::sys::termios::{FlushArg, LocalFlags, SpecialCharacterIndices, tcflush, tcgetattr, tcgetsid};
+use nix::unistd::{Pid, getsid};
 use tokio::io::unix::AsyncFd;
 use tokio::sync::Notify;
 
-use shared::protocol::{Offset, Size, TerminalId};
+use shared::protocol::{Exit, INTERRUPTING_KEYS, Size, TerminalId};
 
 use super::ring::Ring;
-use super::shell::{self, SHELLS};
 use crate::sys;
 
-/// What every shell of a lab is started with.
-const ENVIRONMENT: [(&str, &str); 8] = [
-    ("HOME", "/root"),
-    ("USER", "root"),
-    ("TERM", "xterm-256color"),
-    ("LANG", "C.UTF-8"),
-    ("PATH", "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"),
-    ("PS1", "\\u@\\h:\\w\\$ "),
-    ("NEWROOT_REGISTRY", "http://127.0.0.1:5000"),
-    ("NEWROOT_MIRROR", "http://127.0.0.1:5000"),
-];
+/// What may wait for a program that does not read its terminal: the windows of a few pages. Our own page keeps to its
+/// window (`INPUT_WINDOW`), so more is an error.
+const INPUT_LIMIT: usize = 256 * 1024;
 
-/// A pseudoterminal with a shell could not be opened inside the sandbox.
-#[derive(Debug, thiserror::Error)]
-pub enum OpenError {
-    /// No pseudoterminal.
-    #[error("cannot open a pseudoterminal in /dev/pts: {0}")]
-    Pseudoterminal(pty_process::Error),
-    /// No shell.
-    #[error("cannot start a shell: {0}")]
-    Shell(pty_process::Error),
-}
-
-/// PID 1's part: a shell in a session of its own, with the new pseudoterminal as its controlling terminal.
-/// Returns the shell's process number and the terminal's master side.
-pub fn open_in_sandbox(size: Size) -> Result<(u32, OwnedFd), OpenError> {
-    let (master, slave) = pty_process::blocking::open().map_err(OpenError::Pseudoterminal)?;
-    master.resize(pty_process::Size::new(size.rows, size.columns)).map_err(OpenError::Pseudoterminal)?;
-    // As long as a learner leaves one in its place.
-    let path = shell::find(Path::new("/")).unwrap_or(SHELLS[SHELLS.len() - 1]);
-    let shell = pty_process::blocking::Command::new(path)
-        // A leading dash makes it a login shell, which reads /etc/profile.
-        .arg0(path.replace("/bin/", "-"))
-        .env_clear()
-        .envs(ENVIRONMENT)
-        .env("SHELL", path)
-        .current_dir("/root")
-        .spawn(slave)
-        .map_err(OpenError::Shell)?;
-    Ok((shell.id(), master.into()))
-}
-
-/// A terminal, seen from the lab process.
+/// A terminal of a lab.
 pub struct Terminal {
     /// Its number.
     pub id: TerminalId,
     /// Its name, by which lessons send commands to it.
-    pub name: &'static str,
+    pub name: RefCell<String>,
     /// Its last output.
     pub output: RefCell<Ring>,
-    /// Its size, which a new shell gets too.
-    pub size: Cell<Size>,
-    master: RefCell<Option<Rc<AsyncFd<OwnedFd>>>>,
+    size: Cell<Size>,
+    shell: RefCell<Shell>,
+    exit: Cell<Option<Exit>>,
     input: RefCell<VecDeque<u8>>,
+    typed: Cell<u64>,
     hung_up: Cell<bool>,
-    /// Something was typed, or a new shell came.
+    /// Something was typed.
     input_changed: Notify,
-    /// The page has acknowledged output, or no page is there any more.
+    /// A page has acknowledged output, or other pages are to be waited for.
     room_changed: Notify,
+    /// It is to have another size.
+    size_changed: Notify,
+    /// It is to be closed.
+    closing: Notify,
 }
 
-/// Output is gathered into pieces of about this size: one frame each.
-pub const PIECE: usize = 16 * 1024;
-
-/// What may wait for a program that does not read its terminal; a larger paste is cut, with an error.
-const INPUT_LIMIT: usize = 8 * 1024 * 1024;
+/// The shell in a terminal.
+enum Shell {
+    /// None: what is typed is meant for nobody.
+    Absent,
+    /// The sandbox was asked for one: what is typed is meant for it.
+    Awaited,
+    /// It runs, and this is the master side of its pseudoterminal.
+    Connected(Rc<AsyncFd<OwnedFd>>),
+}
 
 impl Terminal {
     /// A terminal without a shell.
-    pub fn new(id: TerminalId, name: &'static str) -> Terminal {
+    pub fn new(id: TerminalId, name: String) -> Terminal {
         Terminal {
             id,
-            name,
+            name: RefCell::new(name),
             output: RefCell::default(),
             size: Cell::new(Size { columns: 80, rows: 24 }),
-            master: RefCell::default(),
+            shell: RefCell::new(Shell::Absent),
+            exit: Cell::default(),
             input: RefCell::default(),
+            typed: Cell::default(),
             hung_up: Cell::default(),
             input_changed: Notify::new(),
             room_changed: Notify::new(),
+            size_changed: Notify::new(),
+            closing: Notify::new(),
         }
+    }
+
+    /// Notes that the sandbox was asked for a shell.
+    pub fn await_shell(&self) {
+        *self.shell.borrow_mut() = Shell::Awaited;
+    }
+
+    /// Whether the sandbox was asked for a shell and has not sent it yet.
+    pub fn is_awaiting(&self) -> bool {
+        matches!(*self.shell.borrow(), Shell::Awaited)
     }
 
     /// Gives it the master side of a new pseudoterminal, as the sandbox sent it.
@@ -109,129 +97,142 @@ impl Terminal {
         sys::set_window_size(&master, columns, rows)?;
         let master = Rc::new(sys::watch(master)?);
         self.hung_up.set(false);
-        *self.master.borrow_mut() = Some(master.clone());
+        self.exit.set(None);
+        *self.shell.borrow_mut() = Shell::Connected(master.clone());
         Ok(master)
     }
 
-    /// Its oldest and newest place that can be shown.
-    pub fn output_range(&self) -> (Offset, Offset) {
-        let output = self.output.borrow();
-        (output.start(), output.end())
-    }
-
-    /// The shell has exited: what it left in the kernel's buffer is still read, then the terminal ends, even where a
+    /// The shell has exited, or went with its machine: what it left in the kernel's buffer is still read, then the terminal ends, even where a
     /// background program holds it open.
-    pub fn hang_up(&self) {
+    pub fn hang_up(&self, exit: Option<Exit>) {
+        self.exit.set(exit);
         self.hung_up.set(true);
         self.room_changed.notify_one();
     }
 
-    /// Forgets the pseudoterminal, whose shell has exited.
+    /// Forgets the pseudoterminal, or the hope for one. What was not read is not meant for a new shell.
     pub fn disconnect(&self) {
-        *self.master.borrow_mut() = None;
-        // What the old shell has not read is not meant for a new one; what is typed from now on is.
+        *self.shell.borrow_mut() = Shell::Absent;
         self.input.borrow_mut().clear();
+    }
+
+    /// Hangs up on the whole session, and ends the pumping and with it the pseudoterminal.
+    pub fn close(&self) {
+        if let Some(session) = self.session() {
+            hang_up_session(session);
+        }
+        self.closing.notify_one();
     }
 
     /// Whether a shell is connected.
     pub fn is_running(&self) -> bool {
-        self.master.borrow().is_some()
+        self.master().is_some()
+    }
+
+    /// How its last shell ended, where none runs.
+    pub fn exit(&self) -> Option<Exit> {
+        self.exit.get().filter(|_| !self.is_running())
     }
 
     /// The foreground process group's leader, as numbered outside the sandbox: who gets Ctrl-C.
     pub fn foreground(&self) -> Option<Pid> {
-        let master = self.master.borrow().clone()?;
-        nix::unistd::tcgetpgrp(master.get_ref()).ok().filter(|pid| pid.as_raw() > 0)
+        nix::unistd::tcgetpgrp(self.master()?.get_ref()).ok().filter(|pid| pid.as_raw() > 0)
     }
 
-    /// Sets its size. The foreground program gets SIGWINCH.
+    /// Its size, which a new shell gets too.
+    pub fn size(&self) -> Size {
+        self.size.get()
+    }
+
+    /// Sets its size, soon. The foreground program gets SIGWINCH.
     pub fn resize(&self, size: Size) {
-        self.size.set(size);
-        if let Some(master) = self.master.borrow().as_ref() {
-            // A terminal that is just closing has no size any more, and needs none.
-            let _ = sys::set_window_size(master.get_ref(), size.columns, size.rows);
+        if self.size.replace(size) != size {
+            self.size_changed.notify_one();
         }
     }
 
-    /// Types. Whole or not at all: false where the program has left too much unread.
+    /// Types. Whole or not at all: false where the program has left too much unread. Where there is no shell and none
+    /// is on its way, nobody is meant, and nothing is kept for a later one to execute by surprise.
     pub fn write(&self, bytes: &[u8]) -> bool {
         let mut input = self.input.borrow_mut();
+        if matches!(*self.shell.borrow(), Shell::Absent) {
+            return true;
+        }
+        if let ([key], Some(master)) = (bytes, self.master())
+            && interrupts(master.get_ref(), *key)
+        {
+            input.clear();
+            flush(master.get_ref());
+        }
         if input.len() + bytes.len() > INPUT_LIMIT {
             return false;
         }
         input.extend(bytes);
+        self.typed.set(self.typed.get() + bytes.len() as u64);
         self.input_changed.notify_one();
         true
     }
 
-    /// Says that [`Terminal::pump_output`] may have room again.
+    /// How many bytes have ever been typed into it.
+    pub fn typed(&self) -> u64 {
+        self.typed.get()
+    }
+
+    /// How many of those it has taken, or discarded.
+    pub fn taken(&self) -> u64 {
+        self.typed.get() - self.input.borrow().len() as u64
+    }
+
+    /// Says that there may be room for output again.
     pub fn room_changed(&self) {
         self.room_changed.notify_one();
     }
 
-    /// Moves output into the ring until the terminal ends. Reads only while `has_room` says so: that stops a flooding
-    /// program at the kernel's small buffer, so that little is between it and a Ctrl-C.
-    pub async fn pump_output(&self, master: &AsyncFd<OwnedFd>, has_room: impl Fn(Offset) -> bool, arrived: impl Fn()) {
-        while !self.hung_up.get() {
-            if !has_room(self.output.borrow().end()) {
-                self.room_changed.notified().await;
-                continue;
-            }
-            let mut ready = tokio::select! {
-                ready = master.readable() => match ready {
-                    Ok(ready) => ready,
-                    Err(_runtime_ends) => return,
-                },
-                () = self.room_changed.notified() => continue,
-            };
-            match self.read_piece(master.get_ref(), &arrived) {
-                Ok(()) => {}
-                Err(Errno::EAGAIN) => ready.clear_ready(),
-                // EIO is how the last close of the other side reads.
-                Err(_end) => return,
-            }
-            // A flood keeps the descriptor ready; the other tasks of this thread get their turn.
-            tokio::task::yield_now().await;
-        }
-        while self.read_piece(master.get_ref(), &arrived).is_ok() {}
+    /// The session of its shell, as numbered outside the sandbox.
+    fn session(&self) -> Option<Pid> {
+        tcgetsid(self.master()?.get_ref()).ok().filter(|pid| pid.as_raw() > 0)
     }
 
-    /// Reads until a piece is full; errors with EAGAIN when there is no more for now.
-    fn read_piece(&self, master: &OwnedFd, arrived: &impl Fn()) -> nix::Result<()> {
-        let mut piece = [0; PIECE];
-        let mut filled = 0;
-        let result = loop {
-            match nix::unistd::read(master, &mut piece[filled..]) {
-                Ok(0) => break Err(Errno::EIO),
-                Ok(count) => filled += count,
-                Err(Errno::EINTR) => {}
-                Err(error) => break Err(error),
-            }
-            if filled == PIECE {
-                break Ok(());
-            }
+    fn master(&self) -> Option<Rc<AsyncFd<OwnedFd>>> {
+        match &*self.shell.borrow() {
+            Shell::Connected(master) => Some(master.clone()),
+            Shell::Absent | Shell::Awaited => None,
+        }
+    }
+}
+
+/// Whether the kernel makes a signal of this key, and discards what the program has not read (termios(3)). Asked of
+/// the master side, the settings are those of the other side.
+fn interrupts(master: &OwnedFd, key: u8) -> bool {
+    use SpecialCharacterIndices::{VINTR, VQUIT, VSUSP};
+    let Ok(settings) = tcgetattr(master) else { return false };
+    INTERRUPTING_KEYS.contains(&key)
+        && settings.local_flags.contains(LocalFlags::ISIG)
+        && !settings.local_flags.contains(LocalFlags::NOFLSH)
+        && [VINTR, VQUIT, VSUSP].iter().any(|&index| settings.control_chars[index as usize] == key)
+}
+
+/// Discards what was typed and not read. The kernel does so itself when it comes to the interrupting key, but it may
+/// never come to it: behind 4095 bytes of whole lines that nobody reads, it takes no more from the master.
+fn flush(master: &OwnedFd) {
+    // What is on its way to the line discipline; then what that keeps for the program. A terminal that is just
+    // closing has neither.
+    let _ = tcflush(master, FlushArg::TCOFLUSH);
+    if let Ok(slave) = sys::pseudoterminal_peer(master) {
+        let _ = tcflush(slave, FlushArg::TCIFLUSH);
+    }
+}
+
+/// SIGHUP to every process of a session, and SIGCONT, so that stopped ones hear of it too. The kernel's own, when the
+/// master side is closed, goes to the shell and to the foreground program only.
+fn hang_up_session(session: Pid) {
+    for entry in std::fs::read_dir("/proc").into_iter().flatten().flatten() {
+        let Some(pid) = entry.file_name().to_str().and_then(|name| name.parse().ok()).map(Pid::from_raw) else {
+            continue;
         };
-        if filled > 0 {
-            self.output.borrow_mut().push(&piece[..filled]);
-            arrived();
-        }
-        result
-    }
-
-    /// Moves what is typed to the terminal until it ends.
-    pub async fn pump_input(&self, master: &AsyncFd<OwnedFd>) {
-        loop {
-            while self.input.borrow().is_empty() {
-                self.input_changed.notified().await;
-            }
-            let Ok(mut ready) = master.writable().await else { return };
-            let mut input = self.input.borrow_mut();
-            match nix::unistd::write(master.get_ref(), input.as_slices().0) {
-                Ok(count) => drop(input.drain(..count)),
-                Err(Errno::EAGAIN) => ready.clear_ready(),
-                Err(Errno::EINTR) => {}
-                Err(_end) => return,
-            }
+        if getsid(Some(pid)) == Ok(session) {
+            // A process that has just ended, or become somebody else's, needs none.
+            let _ = kill(pid, Signal::SIGHUP).and_then(|()| kill(pid, Signal::SIGCONT));
         }
     }
 }

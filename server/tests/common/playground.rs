@@ -5,18 +5,25 @@ use std::fs;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpStream as StdTcpStream};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Stdio};
+use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
 use futures_util::{SinkExt, StreamExt};
+use newroot::classroom::Classroom;
+use newroot::lab::{self, cgroup};
+use newroot::registry::Store;
+use newroot::{http, lessons};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use shared::mount::Mount;
 use shared::protocol::{
-    EndCause, Frame, FrameKind, Limits, MachineId, Offset, Terminal, TerminalId, ToLab, ToPage, Used, View, ViewId,
+    ACKNOWLEDGE_EACH, EndCause, Frame, FrameKind, INPUT_WINDOW, Limits, MachineId, Offset, Terminal, TerminalId, ToLab,
+    ToPage, Used, View, ViewId,
 };
 use tempfile::TempDir;
-use tokio::net::TcpStream;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::{TcpStream, UnixListener, UnixStream};
+use tokio::time::sleep;
 use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::client::IntoClientRequest;
 use tokio_tungstenite::tungstenite::{Error, Message};
@@ -39,7 +46,12 @@ pub struct Playground {
     directory: TempDir,
     arguments: Vec<String>,
     environment: Vec<(String, PathBuf)>,
+    bridge: Option<PathBuf>,
 }
+
+/// What carries a WebSocket.
+pub trait Carrier: AsyncRead + AsyncWrite + Send + Unpin {}
+impl<S: AsyncRead + AsyncWrite + Send + Unpin> Carrier for S {}
 
 impl Playground {
     /// Starts a server whose mirror asks this registry, or none that can be reached.
@@ -58,15 +70,51 @@ impl Playground {
         let arguments: Vec<_> = arguments.iter().map(|argument| (*argument).to_owned()).collect();
         let environment: Vec<_> =
             environment.iter().map(|(name, value)| ((*name).to_owned(), value.to_path_buf())).collect();
-        let (process, address) = spawn(directory.path(), &arguments, &environment);
-        Playground { process, address, directory, arguments, environment }
+        let (process, address) = spawn(super::newroot(), directory.path(), &arguments, &environment);
+        Playground { process, address, directory, arguments, environment, bridge: None }
+    }
+
+    /// Starts a server as a script would that has set signals to be ignored: `INT QUIT`.
+    pub fn start_ignoring(signals: &str) -> Playground {
+        let directory = tempfile::tempdir().unwrap();
+        let mut script = Command::new("/bin/sh");
+        script.arg("-c").arg(format!("trap '' {signals}; exec \"$0\" \"$@\"")).arg(env!("CARGO_BIN_EXE_newroot"));
+        let arguments = ["--upstream", NO_UPSTREAM].map(str::to_owned).to_vec();
+        let (process, address) = spawn(script, directory.path(), &arguments, &[]);
+        Playground { process, address, directory, arguments, environment: Vec::new(), bridge: None }
+    }
+
+    /// Lets pages come through a second server from here on, which finds the labs of the first. It runs in this process
+    /// and listens on a Unix socket, so its pages' connections are none that can be handed to a lab: they are bridged.
+    pub async fn bridge(&mut self) {
+        let settings = lab::Settings {
+            directory: self.labs(),
+            rootfs: PathBuf::new(),
+            cgroup: cgroup::Limits { memory: 0, pids: 0, cpu_percent: 0, cpu_weight: 0 },
+            disk: 0,
+            terminals: 0,
+            idle: Duration::ZERO,
+            life: None,
+            overlay: None,
+        };
+        let (classroom, _arrivals) = Classroom::new(settings, 0);
+        assert!(classroom.find_labs().await > 0, "the second server starts no lab of its own");
+        let state = self.directory.path().join("second");
+        let store = std::sync::Arc::new(Store::open(&state, None).unwrap());
+        let lessons = lessons::Choice::embedded().unwrap();
+        let site = http::Site { classroom, store, lessons, code: lessons::code(), hosts: Vec::new() };
+        let path = self.directory.path().join("bridge");
+        let listener = UnixListener::bind(&path).unwrap();
+        tokio::spawn(async move { axum::serve(listener, http::router(site.into())).await });
+        self.bridge = Some(path);
     }
 
     /// Ends the server by a signal and starts another one on the same directories.
     pub fn restart_after(&mut self, signal: Signal) {
         kill(self.pid(), signal).unwrap();
         self.process.wait().unwrap();
-        (self.process, self.address) = spawn(self.directory.path(), &self.arguments, &self.environment);
+        (self.process, self.address) =
+            spawn(super::newroot(), self.directory.path(), &self.arguments, &self.environment);
     }
 
     /// Ends the server by a signal and waits for it.
@@ -152,8 +200,16 @@ impl Playground {
         let mut request = format!("ws://{}{path}", self.address).into_client_request().unwrap();
         request.headers_mut().insert("origin", format!("http://{}", self.address).parse().unwrap());
         request.headers_mut().insert("cookie", cookie.parse().unwrap());
-        let tcp = TcpStream::connect(self.address).await.unwrap();
-        let (socket, _) = match tokio_tungstenite::client_async(request, tcp).await {
+        let carrier: Box<dyn Carrier> = match &self.bridge {
+            None => {
+                let stream = TcpStream::connect(self.address).await.unwrap();
+                // As browsers do; else a key would wait for the acknowledgement before it.
+                stream.set_nodelay(true).unwrap();
+                Box::new(stream)
+            }
+            Some(path) => Box::new(UnixStream::connect(path).await.unwrap()),
+        };
+        let (socket, _) = match tokio_tungstenite::client_async(request, carrier).await {
             Err(Error::Http(response)) => {
                 let body = response.body().clone().unwrap_or_default();
                 panic!("{}: {}", response.status(), String::from_utf8_lossy(&body));
@@ -166,9 +222,17 @@ impl Playground {
             terminals: BTreeMap::new(),
             output: BTreeMap::new(),
             ends: BTreeMap::new(),
+            acknowledged: BTreeMap::new(),
+            skips: Vec::new(),
+            owner: false,
+            rate: None,
+            acknowledges: true,
+            typed: BTreeMap::new(),
+            taken: BTreeMap::new(),
             views: BTreeMap::new(),
             limits: None,
             warnings: Vec::new(),
+            pongs: 0,
             closed: None,
             reason: String::new(),
         }
@@ -182,10 +246,14 @@ impl Drop for Playground {
     }
 }
 
-fn spawn(directory: &Path, arguments: &[String], environment: &[(String, PathBuf)]) -> (Child, SocketAddr) {
+fn spawn(
+    mut newroot: Command,
+    directory: &Path,
+    arguments: &[String],
+    environment: &[(String, PathBuf)],
+) -> (Child, SocketAddr) {
     let log = fs::File::options().create(true).append(true).open(directory.join("log")).unwrap();
-    let mut command = super::newroot();
-    command
+    newroot
         .args(["serve", "--listen", "127.0.0.1:0"])
         .arg("--run")
         .arg(directory.join("run"))
@@ -195,7 +263,7 @@ fn spawn(directory: &Path, arguments: &[String], environment: &[(String, PathBuf
         .envs(environment.iter().map(|(name, value)| (name, value)))
         .stdout(Stdio::piped())
         .stderr(log);
-    let mut process = command.spawn().unwrap();
+    let mut process = newroot.spawn().unwrap();
     let mut said = BufReader::new(process.stdout.take().unwrap()).lines();
     let address = loop {
         let Some(line) = said.next() else {
@@ -211,7 +279,7 @@ fn spawn(directory: &Path, arguments: &[String], environment: &[(String, PathBuf
 
 /// What a page knows, and its connection.
 pub struct Page {
-    socket: WebSocketStream<TcpStream>,
+    socket: WebSocketStream<Box<dyn Carrier>>,
     /// The machine, as it greeted.
     pub machine: Option<MachineId>,
     /// The terminals.
@@ -220,12 +288,25 @@ pub struct Page {
     pub output: BTreeMap<TerminalId, Vec<u8>>,
     /// How much of each terminal's output the page has.
     pub ends: BTreeMap<TerminalId, Offset>,
+    acknowledged: BTreeMap<TerminalId, Offset>,
+    /// Where output was left out for this page: after how many bytes of [`Page::output`], and where it went on.
+    pub skips: Vec<(usize, Offset)>,
+    /// Whether it owns the terminals.
+    pub owner: bool,
+    /// How many bytes of output it takes in a second, where that is bounded.
+    pub rate: Option<f64>,
+    /// Whether it acknowledges output.
+    pub acknowledges: bool,
+    typed: BTreeMap<TerminalId, u64>,
+    taken: BTreeMap<TerminalId, u64>,
     /// The views with their rows.
     pub views: BTreeMap<ViewId, (View, Vec<Mount>)>,
     /// What the lab may use, and what it uses.
     pub limits: Option<(Limits, Used)>,
     /// The ends that the lab has warned of, as far as they still hold.
     pub warnings: Vec<(u64, EndCause)>,
+    /// How often it was answered to a ping.
+    pub pongs: u32,
     /// The code with which the lab closed the connection.
     pub closed: Option<u16>,
     /// And the reason that it gave.
@@ -241,7 +322,33 @@ impl Page {
     /// Types into a terminal.
     pub async fn type_keys(&mut self, terminal: TerminalId, bytes: &[u8]) {
         let frame = Frame { kind: FrameKind::Input, terminal, offset: Offset(0), bytes };
-        self.socket.send(Message::Binary(frame.encode().into())).await.unwrap();
+        *self.typed.entry(terminal).or_default() += bytes.len() as u64;
+        self.send(Message::Binary(frame.encode().into())).await;
+    }
+
+    /// Pastes into a terminal: in pieces, and no more ahead of it than the window, as the page does.
+    pub async fn paste(&mut self, terminal: TerminalId, bytes: &[u8]) {
+        for piece in bytes.chunks(16 * 1024) {
+            let room = |page: &Page| page.room_for_input(terminal) >= piece.len() as u64;
+            self.until("room for input", room).await;
+            self.type_keys(terminal, piece).await;
+        }
+    }
+
+    /// How much it may type until the terminal has taken more.
+    pub fn room_for_input(&self, terminal: TerminalId) -> u64 {
+        let count = |of: &BTreeMap<TerminalId, u64>| of.get(&terminal).copied().unwrap_or_default();
+        INPUT_WINDOW - (count(&self.typed) - count(&self.taken))
+    }
+
+    /// Sends anything.
+    pub async fn send(&mut self, message: Message) {
+        self.socket.send(message).await.unwrap();
+    }
+
+    /// Sends a message of so many bytes, as far as the lab takes it.
+    pub async fn send_too_much(&mut self, bytes: usize) {
+        let _cut_off = self.socket.send(Message::Binary(vec![2; bytes].into())).await;
     }
 
     /// Takes what comes until the other side has closed the connection, or it is lost.
@@ -272,7 +379,7 @@ impl Page {
 
     /// Sends a message.
     pub async fn tell(&mut self, message: &ToLab) {
-        self.socket.send(Message::Text(serde_json::to_string(message).unwrap().into())).await.unwrap();
+        self.send(Message::Text(serde_json::to_string(message).unwrap().into())).await;
     }
 
     /// Takes what comes until the condition holds.
@@ -289,14 +396,20 @@ impl Page {
             }
         };
         if tokio::time::timeout(PATIENCE, waiting).await.is_err() {
-            let texts: Vec<_> = self.output.values().map(|bytes| String::from_utf8_lossy(bytes)).collect();
-            panic!("{what} did not come; terminals: {texts:#?}; views: {:#?}", self.views);
+            let tail =
+                |bytes: &Vec<u8>| String::from_utf8_lossy(&bytes[bytes.len().saturating_sub(2000)..]).into_owned();
+            let texts: Vec<_> = self.output.values().map(tail).collect();
+            let views: Vec<_> = self.views.values().map(|(view, rows)| (view, rows.len())).collect();
+            panic!("{what} did not come; terminals: {:#?} {texts:#?}; views: {views:#?}", self.terminals);
         }
     }
 
-    /// Whether a terminal waits for a command: its last output is a prompt, and busybox's question where the cursor is.
+    /// Whether a terminal waits for a command: its last output is a prompt, and busybox's question where the cursor is,
+    /// or what it clears after a change of size.
     pub fn has_prompt(&self, terminal: TerminalId) -> bool {
-        self.text_since(terminal, 0).trim_end_matches("\x1b[6n").ends_with("# ")
+        let last = self.output.get(&terminal).map_or(0, |output| output.len().saturating_sub(100));
+        let text = self.text_since(terminal, last);
+        text.trim_end_matches("\x1b[6n").trim_end_matches("\x1b[J").ends_with("# ")
     }
 
     /// Runs a command, once there is a prompt, and returns what it prints.
@@ -331,9 +444,20 @@ impl Page {
                 let end = self.ends.entry(frame.terminal).or_insert(frame.offset);
                 assert_eq!(*end, frame.offset, "bytes were lost or repeated");
                 end.0 += frame.bytes.len() as u64;
-                self.output.entry(frame.terminal).or_default().extend(frame.bytes);
-                let acknowledge = ToLab::Acknowledge { terminal: frame.terminal, offset: *end };
-                self.tell(&acknowledge).await;
+                let (terminal, end, length) = (frame.terminal, *end, frame.bytes.len());
+                self.output.entry(terminal).or_default().extend(frame.bytes);
+                if let Some(rate) = self.rate {
+                    // Not a wait for anything: this is what makes it slow.
+                    sleep(Duration::from_secs_f64(length as f64 / rate)).await;
+                }
+                let known = self.acknowledged.entry(terminal).or_default();
+                // A piece of the size that asks for it, or the short one that ends an output.
+                if self.acknowledges && (end.0 >= known.0 + ACKNOWLEDGE_EACH || length < ACKNOWLEDGE_EACH as usize) {
+                    *known = end;
+                    let json = serde_json::to_string(&ToLab::Acknowledge { terminal, offset: end }).unwrap();
+                    // The lab may be about to close the connection, which is seen when all before that was read.
+                    let _ = self.socket.send(Message::Text(json.into())).await;
+                }
             }
             Some(Ok(Message::Text(text))) => {
                 self.apply(serde_json::from_str(&text).expect("the lab speaks the protocol"))
@@ -342,6 +466,7 @@ impl Page {
                 self.closed = Some(frame.as_ref().map_or(1005, |frame| frame.code.into()));
                 self.reason = frame.map_or(String::new(), |frame| frame.reason.to_string());
             }
+            Some(Ok(Message::Pong(_))) => self.pongs += 1,
             Some(Ok(_)) => {}
             Some(Err(_)) | None => self.closed = self.closed.or(Some(1006)),
         }
@@ -354,7 +479,13 @@ impl Page {
                 self.terminals = terminals.into_iter().map(|terminal| (terminal.id, terminal)).collect();
             }
             ToPage::Terminal { terminal } => drop(self.terminals.insert(terminal.id, terminal)),
-            ToPage::Skip { terminal, offset } => drop(self.ends.insert(terminal, offset)),
+            ToPage::Skip { terminal, offset } => {
+                self.skips.push((self.output.get(&terminal).map_or(0, Vec::len), offset));
+                self.ends.insert(terminal, offset);
+            }
+            ToPage::TerminalGone { terminal } => drop(self.terminals.remove(&terminal).expect("a known terminal")),
+            ToPage::Taken { terminal, offset } => drop(self.taken.insert(terminal, offset.0)),
+            ToPage::Ownership { owner } => self.owner = owner,
             ToPage::View { view, rows } => match rows {
                 Some(rows) => drop(self.views.insert(view.id, (view, rows))),
                 None => {

@@ -138,19 +138,17 @@ fn Command(page: Page, terminal: String, text: String) -> impl IntoView {
     }
 }
 
-/// Types a command into a terminal and brings that to the front. Where its shell has ended, the offer of a new one
-/// is what comes to the front.
+/// Types a command into a terminal and brings that to the front. One that was closed is opened again for it.
 fn run(page: Page, name: &str, command: &str) {
-    let Some(terminal) = page.model.terminal_named(name) else { return };
     if page.model.connection.get_untracked() != Connection::Open {
         return;
     }
-    page.model.front.set(Some(terminal.id));
     page.model.pane.set(Pane::Terminals);
+    let Some(terminal) = untrack(|| page.model.terminal_named(name)) else {
+        return page.open_terminal(Some(name.to_owned()), Some(command.to_owned()));
+    };
+    page.model.bring(terminal.id);
     let command = command.to_owned();
     // After the terminal has become visible: what is hidden takes no focus.
-    request_animation_frame(move || match terminal.running {
-        true => page.screens.run(terminal.id, &command),
-        false => page.screens.focus(terminal.id),
-    });
+    request_animation_frame(move || page.screens.run(terminal.id, &command));
 }

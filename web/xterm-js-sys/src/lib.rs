@@ -79,6 +79,12 @@ extern "C" {
     /// Forgets screen, scrollback and modes.
     #[wasm_bindgen(method)]
     pub fn reset(this: &Terminal);
+    /// Gives it a size of so many characters across and down.
+    #[wasm_bindgen(method)]
+    pub fn resize(this: &Terminal, columns: u16, rows: u16);
+    /// Takes it out of its element, for good.
+    #[wasm_bindgen(method)]
+    pub fn dispose(this: &Terminal);
     /// Takes the keyboard.
     #[wasm_bindgen(method)]
     pub fn focus(this: &Terminal);
@@ -122,6 +128,17 @@ extern "C" {
     /// Resizes the terminal to its element, and does nothing while that is hidden.
     #[wasm_bindgen(method)]
     pub fn fit(this: &FitAddon);
+    /// The size that [`FitAddon::fit`] would give it; none while it is hidden.
+    #[wasm_bindgen(method, js_name = proposeDimensions)]
+    pub fn propose(this: &FitAddon) -> Option<Dimensions>;
+    /// `ITerminalDimensions`.
+    pub type Dimensions;
+    /// Characters across.
+    #[wasm_bindgen(method, getter)]
+    pub fn cols(this: &Dimensions) -> f64;
+    /// Characters down.
+    #[wasm_bindgen(method, getter)]
+    pub fn rows(this: &Dimensions) -> f64;
 }
 
 #[wasm_bindgen(raw_module = "./addon-webgl.mjs")]

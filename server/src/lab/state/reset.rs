@@ -12,7 +12,6 @@ use tokio::time::timeout;
 
 use super::super::machine::Machine;
 use super::super::sandbox::Overlay;
-use super::super::terminal::Terminal;
 use super::Lab;
 
 /// How long the kernel may take to end what runs, and to make it anew, on a machine with much else to do.
@@ -55,12 +54,19 @@ impl Lab {
         self.views.borrow_mut().clear();
         self.mirror.send_replace(None);
         let mut changes = self.changes();
-        self.terminals.iter().for_each(Terminal::hang_up);
-        while self.terminals.iter().any(Terminal::is_running) {
+        for terminal in self.terminals() {
+            if terminal.is_awaiting() {
+                // Of the old machine nothing comes any more.
+                terminal.disconnect();
+            } else {
+                terminal.hang_up(None);
+            }
+        }
+        while self.terminals().iter().any(|terminal| terminal.is_running()) {
             // Each tells when the last of its output is read. The sender is in this very lab.
             let _ = changes.changed().await;
         }
-        for terminal in &self.terminals {
+        for terminal in self.terminals() {
             terminal.output.borrow_mut().push(CLEAR);
         }
         self.start_machine().await
