@@ -93,7 +93,7 @@ async fn resumes_exactly(playground: &Playground, cookie: &str, cuts: usize) {
     for _ in 0..cuts {
         let had = base + all.len() as u64;
         let wanted = had + random.next() % (150 << 10);
-        page.acknowledges = random.next() % 4 > 0;
+        page.acknowledges = !random.next().is_multiple_of(4);
         // One that does not acknowledge gets no more than a window.
         let enough = |page: &Page| page.ends[&HOST].0 >= wanted.min(had + WINDOW / 2);
         page.until("some output", enough).await;

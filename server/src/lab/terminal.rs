@@ -158,11 +158,11 @@ impl Terminal {
         if matches!(*self.shell.borrow(), Shell::Absent) {
             return true;
         }
-        if let ([key], Some(master)) = (bytes, self.master()) {
-            if interrupts(master.get_ref(), *key) {
-                input.clear();
-                flush(master.get_ref());
-            }
+        if let ([key], Some(master)) = (bytes, self.master())
+            && interrupts(master.get_ref(), *key)
+        {
+            input.clear();
+            flush(master.get_ref());
         }
         if input.len() + bytes.len() > INPUT_LIMIT {
             return false;

@@ -90,20 +90,16 @@ impl Terminal {
                 self.input_changed.notified().await;
             }
             let Ok(mut ready) = master.writable().await else { return };
-            let mut input = self.input.borrow_mut();
-            match nix::unistd::write(master.get_ref(), input.as_slices().0) {
+            let written = nix::unistd::write(master.get_ref(), self.input.borrow().as_slices().0);
+            match written {
                 Ok(count) => {
-                    input.drain(..count);
-                    drop(input);
+                    self.input.borrow_mut().drain(..count);
                     changed();
                 }
                 Err(Errno::EAGAIN) => ready.clear_ready(),
                 Err(Errno::EINTR) => {}
                 // The other side is closed. What it has written is still to be read, so this is not yet the end.
-                Err(_end) => {
-                    drop(input);
-                    return pending().await;
-                }
+                Err(_end) => return pending().await,
             }
         }
     }
