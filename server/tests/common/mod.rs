@@ -5,6 +5,7 @@
 #![allow(clippy::unwrap_used, reason = "a test that cannot be set up fails")]
 
 pub mod bench;
+pub mod flood;
 pub mod mirror;
 pub mod playground;
 pub mod proxy;

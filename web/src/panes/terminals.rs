@@ -154,10 +154,10 @@ fn ScreenPanel(page: Page, id: TerminalId) -> impl IntoView {
 /// Closes a terminal; the keyboard goes to the next one in front.
 fn close(page: Page, id: TerminalId) {
     page.outbox.send(&ToLab::Close { terminal: id });
-    if page.model.front.get_untracked() == Some(id) {
-        if let Some(beside) = untrack(|| page.model.beside()) {
-            bring(page, beside);
-        }
+    if page.model.front.get_untracked() == Some(id)
+        && let Some(beside) = untrack(|| page.model.beside())
+    {
+        bring(page, beside);
     }
 }
 
