@@ -91,6 +91,12 @@ const TESTS: &[Need] = &[
         package: "umoci",
         present: || command::find_program("umoci").is_some(),
     },
+    Need {
+        name: "mmdebstrap",
+        purpose: "makes the Debian that tests pull",
+        package: "mmdebstrap",
+        present: || command::find_program("mmdebstrap").is_some(),
+    },
 ];
 
 /// Makes sure that the page can be built.
