@@ -173,7 +173,7 @@ impl Handle {
     /// Hands a page's connection, already upgraded to a WebSocket, to the lab process; `ahead` is what was read beyond
     /// the upgrade. From then on its bytes never pass through the server. Errors with TimedOut where the lab does not
     /// answer; then it may still have a copy, so the connection should be shut down.
-    pub async fn hand_over(&self, page: &std::net::TcpStream, ahead: Vec<u8>) -> io::Result<()> {
+    pub async fn hand_over(&self, page: impl AsFd, ahead: Vec<u8>) -> io::Result<()> {
         match self.ask(&Request::Page { ahead }, Some(page.as_fd())).await? {
             Reply::Page => Ok(()),
             _ => Err(io::ErrorKind::InvalidData.into()),
