@@ -7,7 +7,7 @@ use std::process::ExitCode;
 use anyhow::{Context, Result, bail};
 use serde::Serialize;
 
-use newroot::lab::{Handle, LabId, Status};
+use newroot::lab::{self, Handle, LabId, Status};
 
 /// What can be asked for.
 #[derive(clap::Args)]
@@ -157,6 +157,7 @@ async fn end(directory: &Path, labs: &[LabId]) -> Result<()> {
             }
         }
     };
-    let ended = futures_util::future::join_all(labs.iter().map(end_one)).await;
+    let ended: Vec<Result<()>> = futures_util::future::join_all(labs.iter().map(end_one)).await;
+    lab::cgroup::remove_parent();
     ended.into_iter().collect::<Result<()>>().context("not all labs have ended; see the messages above")
 }

@@ -67,6 +67,8 @@ pub enum Error {
 }
 
 const CONTROLLERS: [&str; 3] = ["memory", "pids", "cpu"];
+/// Where a server puts itself if it must not stay in the cgroup that those of the labs are made in.
+const LEAF: &str = "newroot-server";
 const CPU_PERIOD_MICROSECONDS: u64 = 100_000;
 
 impl Cgroup {
@@ -78,6 +80,16 @@ impl Cgroup {
             _ => create_v1(&hierarchies, name, limits)?,
         };
         Ok(Cgroup { directories })
+    }
+
+    /// Writes down which one it is, for [`Cgroup::recorded`]: whoever looks for it later may stand in another cgroup.
+    pub fn record(&self, file: &Path) -> io::Result<()> {
+        fs::write(file, serde_json::to_vec(self)?)
+    }
+
+    /// The cgroup that somebody has written down.
+    pub fn recorded(file: &Path) -> io::Result<Cgroup> {
+        Ok(serde_json::from_slice(&fs::read(file)?)?)
     }
 
     /// The cgroup `newroot/NAME` as a former server may have made it, to clean up after a lab that is gone.
@@ -140,7 +152,7 @@ fn create_v2(root: &Path, name: &str, limits: &Limits) -> Result<PathBuf, Error>
     // A cgroup hands controllers on to its children only when it holds no process itself (v2's "no internal
     // processes"; the root of all is free of it). In a container the root holds us: we move into a leaf first.
     if enable_controllers(root).is_err() {
-        let leaf = root.join("newroot-server");
+        let leaf = root.join(LEAF);
         make(&leaf)?;
         for pid in processes(root) {
             let _already_gone = fs::write(leaf.join("cgroup.procs"), pid.to_string());
@@ -212,11 +224,19 @@ impl Hierarchies {
             let below = Path::new(path).strip_prefix(&mount.root).unwrap_or(Path::new("")).to_owned();
             let directory = Path::new(&mount.mount_point).join(below);
             match controllers {
-                "" => hierarchies.v2 = Some(directory),
+                "" => hierarchies.v2 = Some(above_leaf(directory)),
                 _ => hierarchies.v1.push((controllers.split(',').map(str::to_owned).collect(), directory)),
             }
         }
         hierarchies
+    }
+}
+
+/// A server that has moved into a leaf still makes its labs' cgroups beside that, and not below.
+fn above_leaf(own: PathBuf) -> PathBuf {
+    match own.parent() {
+        Some(above) if own.file_name() == Some(LEAF.as_ref()) => above.to_owned(),
+        _ => own,
     }
 }
 

@@ -103,6 +103,8 @@ impl From<io::Error> for StartError {
     }
 }
 
+/// The file in a lab's directory that says which cgroup is its own.
+const CGROUP: &str = "cgroup";
 /// How long a lab may take to be built, on a machine with much else to do.
 const PATIENCE: Duration = Duration::from_secs(20);
 /// How long a lab may take to answer: it runs on its learner's processor time, which may all be used.
@@ -120,11 +122,14 @@ impl Handle {
         fs::create_dir_all(&settings.directory).map_err(failed)?;
         make_private(&directory).map_err(failed)?;
         let result = match Cgroup::create(&id.to_string(), &settings.cgroup) {
-            Ok(cgroup) => start_process(settings, id, &directory, cgroup).await,
+            Ok(cgroup) => match cgroup.record(&directory.join(CGROUP)) {
+                Ok(()) => start_process(settings, id, &directory, cgroup).await,
+                Err(cause) => Err(failed(cause)),
+            },
             Err(error) => Err(error.into()),
         };
         if result.is_err() {
-            remove(&directory, &Cgroup::find(&id.to_string())).await;
+            remove(&directory, &cgroup_of(&directory, id)).await;
         }
         result
     }
@@ -151,7 +156,8 @@ impl Handle {
 
     /// Removes what is left of a lab that nobody answers for, and kills what still runs in its cgroup.
     pub async fn remove_remains(directory: &Path, id: LabId) {
-        remove(&directory.join(id.to_string()), &Cgroup::find(&id.to_string())).await;
+        let directory = directory.join(id.to_string());
+        remove(&directory, &cgroup_of(&directory, id)).await;
     }
 
     /// A lab that runs. Errors where there is none, or where it is still being built.
@@ -160,7 +166,8 @@ impl Handle {
         let stream = UnixStream::connect(directory.join("socket")).await?;
         let pid = stream.peer_cred()?.pid().ok_or(io::ErrorKind::NotFound)?;
         let process = sys::watch(sys::pidfd(Pid::from_raw(pid))?)?;
-        Ok(Handle { id, directory, cgroup: Cgroup::find(&id.to_string()), process, removed: watch::Sender::default() })
+        let cgroup = cgroup_of(&directory, id);
+        Ok(Handle { id, directory, cgroup, process, removed: watch::Sender::default() })
     }
 
     /// Hands a page's connection, a stream socket that is already upgraded to a WebSocket, to the lab process; `ahead`
@@ -302,6 +309,11 @@ async fn start_process(settings: &Settings, id: LabId, directory: &Path, cgroup:
     let process = sys::watch(sys::pidfd(Pid::from_raw(pid as i32))?)?;
     // The child is dropped here, not killed: the runtime reaps it when it ends.
     Ok(Handle { id, directory: directory.to_owned(), cgroup, process, removed: watch::Sender::default() })
+}
+
+/// A lab's cgroup, as it was written down; where a server was killed before it could, by its name.
+fn cgroup_of(directory: &Path, id: LabId) -> Cgroup {
+    Cgroup::recorded(&directory.join(CGROUP)).unwrap_or_else(|_none| Cgroup::find(&id.to_string()))
 }
 
 fn make_private(directory: &Path) -> io::Result<()> {

@@ -372,8 +372,11 @@ impl Page {
     /// Closes the connection from this side, and waits until the other has closed it too.
     pub async fn close(&mut self) {
         self.socket.send(Message::Close(None)).await.unwrap();
-        while self.closed.is_none() {
-            self.take_one().await;
+        // What still comes cannot be acknowledged any more.
+        while let Some(Ok(message)) = self.socket.next().await {
+            if matches!(message, Message::Close(_)) {
+                break;
+            }
         }
     }
 

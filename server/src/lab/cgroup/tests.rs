@@ -80,3 +80,21 @@ fn version_2_gets_each_limit_in_its_own_words() {
     let written = ["memory.max", "memory.swap.max", "pids.max", "cpu.max", "cpu.weight"];
     assert_eq!(written.map(|name| read(&directory, name)), ["67108864", "0", "50", "150000 100000", "200"]);
 }
+
+#[test]
+fn a_server_in_its_leaf_makes_cgroups_beside_it() {
+    // As it goes where the server is not alone at its root: a container, or a systemd unit.
+    let unit = PathBuf::from("/sys/fs/cgroup/system.slice/newroot.service");
+    assert_eq!(above_leaf(unit.clone()), unit);
+    assert_eq!(above_leaf(unit.join(LEAF)), unit);
+}
+
+#[test]
+fn a_cgroup_is_found_again_from_another_one() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let cgroup = Cgroup { directories: vec!["/sys/fs/cgroup/pids/somewhere/newroot/lab".into()] };
+    cgroup.record(&directory.path().join("cgroup")).expect("written");
+    let found = Cgroup::recorded(&directory.path().join("cgroup")).expect("read");
+    assert_eq!(found.directories, cgroup.directories);
+    assert!(Cgroup::recorded(&directory.path().join("none")).is_err());
+}

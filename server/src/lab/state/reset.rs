@@ -53,6 +53,8 @@ impl Lab {
         drop(old);
         self.views.borrow_mut().clear();
         self.mirror.send_replace(None);
+        // Tasks that were told to end do so at their next turn, and drop what they hold.
+        tokio::task::yield_now().await;
         let mut changes = self.changes();
         for terminal in self.terminals() {
             if terminal.is_awaiting() {
