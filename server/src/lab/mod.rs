@@ -3,7 +3,7 @@
 //! through a [`Handle`], and stays out of everything else.
 //!
 //! Top to bottom: [`handle`] (server's side), [`handover`] (between the two), [`process`] (the lab process),
-//! [`state`] (what it knows), [`session`] (one page), [`terminal`], [`views`], [`trace`]; and what builds the machine: [`sandbox`], [`zygote`],
+//! [`state`] (what it knows), [`session`] (one page), [`told`], [`terminal`], [`views`], [`proc`], [`trace`]; and what builds the machine: [`sandbox`], [`zygote`],
 //! [`init`], [`seccomp`], [`uid_range`], [`cgroup`], [`privileges`], [`channel`].
 
 use std::fmt;
@@ -17,6 +17,7 @@ pub mod handle;
 mod handover;
 pub mod init;
 mod privileges;
+mod proc;
 pub mod process;
 mod ring;
 pub mod sandbox;
@@ -24,6 +25,7 @@ mod seccomp;
 mod session;
 mod state;
 mod terminal;
+mod told;
 mod trace;
 mod uid_range;
 mod views;

@@ -14,13 +14,13 @@ use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::protocol::{CloseFrame, WebSocketConfig, frame::coding::CloseCode};
 use tokio_tungstenite::tungstenite::{Error, Message};
 
-use shared::mount::{Mount, TableDiff};
 use shared::protocol::{
-    CLOSE_LAB_ENDED, Frame, FrameKind, Offset, Terminal as Described, TerminalId, ToLab, ToPage, View, ViewId, WINDOW,
+    CLOSE_LAB_ENDED, Frame, FrameKind, Offset, Terminal as Described, TerminalId, ToLab, ToPage, WINDOW,
 };
 
 use super::Lab;
 use super::terminal::{PIECE, Terminal};
+use super::told::Told;
 
 /// A page that says nothing for this long, not even the answer to a ping, is gone.
 const SILENCE: Duration = Duration::from_secs(75);
@@ -42,7 +42,7 @@ pub struct Page {
 struct Has {
     greeted: bool,
     terminals: HashMap<TerminalId, (Described, Output)>,
-    views: HashMap<ViewId, (View, Rc<Vec<Mount>>)>,
+    views: Told,
 }
 
 /// How much of a terminal's output is on the page.
@@ -182,7 +182,7 @@ impl Page {
             let hello = ToPage::Hello { build, machine, hostname, terminals };
             messages.extend(text(&hello));
         }
-        has.catch_up_views(lab, &mut messages);
+        messages.extend(has.views.catch_up(&lab.views()).iter().filter_map(text));
         has.catch_up_terminals(lab, &mut messages);
         messages
     }
@@ -209,37 +209,6 @@ impl Has {
             if now != *described {
                 messages.extend(text(&ToPage::Terminal { terminal: now.clone() }));
                 *described = now;
-            }
-        }
-    }
-
-    fn catch_up_views(&mut self, lab: &Lab, messages: &mut Vec<Message>) {
-        let views = lab.views();
-        let live = views.list();
-        let gone: Vec<ViewId> =
-            self.views.keys().filter(|id| !live.iter().any(|l| l.view.id == **id)).copied().collect();
-        for view in gone {
-            self.views.remove(&view);
-            messages.extend(text(&ToPage::ViewGone { view }));
-        }
-        for live in live {
-            match self.views.get_mut(&live.view.id) {
-                None => {
-                    let rows = Some(live.rows.to_vec());
-                    messages.extend(text(&ToPage::View { view: live.view.clone(), rows }));
-                    self.views.insert(live.view.id, (live.view.clone(), live.rows.clone()));
-                }
-                Some((view, rows)) => {
-                    if *view != live.view {
-                        messages.extend(text(&ToPage::View { view: live.view.clone(), rows: None }));
-                        *view = live.view.clone();
-                    }
-                    if !Rc::ptr_eq(rows, &live.rows) {
-                        let diff = TableDiff::between(rows, &live.rows);
-                        messages.extend(text(&ToPage::Rows { view: live.view.id, diff }));
-                        *rows = live.rows.clone();
-                    }
-                }
             }
         }
     }

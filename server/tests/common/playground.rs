@@ -12,7 +12,9 @@ use futures_util::{SinkExt, StreamExt};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use shared::mount::Mount;
-use shared::protocol::{Frame, FrameKind, MachineId, Offset, Terminal, TerminalId, ToLab, ToPage, View, ViewId};
+use shared::protocol::{
+    Frame, FrameKind, MOST_ROWS_AT_ONCE, MachineId, Offset, Terminal, TerminalId, ToLab, ToPage, View, ViewId,
+};
 use tempfile::TempDir;
 use tokio::net::TcpStream;
 use tokio_tungstenite::WebSocketStream;
@@ -110,6 +112,8 @@ impl Playground {
         request.headers_mut().insert("origin", format!("http://{}", self.address).parse().unwrap());
         request.headers_mut().insert("cookie", cookie.parse().unwrap());
         let tcp = TcpStream::connect(self.address).await.unwrap();
+        // As browsers do.
+        tcp.set_nodelay(true).unwrap();
         let (socket, _) = match tokio_tungstenite::client_async(request, tcp).await {
             Err(Error::Http(response)) => {
                 let body = response.body().clone().unwrap_or_default();
@@ -124,6 +128,8 @@ impl Playground {
             output: BTreeMap::new(),
             ends: shown.iter().copied().collect(),
             views: BTreeMap::new(),
+            rows_told: 0,
+            not_shown: (0, false),
             closed: None,
         };
         page.tell(&ToLab::Hello { machine, terminals: shown }).await;
@@ -179,6 +185,10 @@ pub struct Page {
     pub ends: BTreeMap<TerminalId, Offset>,
     /// The views with their rows.
     pub views: BTreeMap<ViewId, (View, Vec<Mount>)>,
+    /// How many rows were told since this page was opened, in whatever message.
+    pub rows_told: usize,
+    /// How many views the lab does not show, and whether it looks at all processes.
+    pub not_shown: (u32, bool),
     /// The code with which the lab closed the connection.
     pub closed: Option<u16>,
 }
@@ -265,6 +275,11 @@ impl Page {
     }
 
     fn apply(&mut self, message: ToPage) {
+        self.rows_told += match &message {
+            ToPage::View { rows: Some(rows), .. } | ToPage::Rest { rows, .. } => rows.len(),
+            ToPage::Rows { diff, .. } => diff.set.len(),
+            _ => 0,
+        };
         match message {
             ToPage::Hello { machine, terminals, .. } => {
                 self.machine = Some(machine);
@@ -272,7 +287,7 @@ impl Page {
             }
             ToPage::Terminal { terminal } => drop(self.terminals.insert(terminal.id, terminal)),
             ToPage::Skip { terminal, offset } => drop(self.ends.insert(terminal, offset)),
-            ToPage::View { view, rows } => match rows {
+            ToPage::View { view, rows, more: _ } => match rows {
                 Some(rows) => drop(self.views.insert(view.id, (view, rows))),
                 None => {
                     let known = self.views.get_mut(&view.id).expect("a known view");
@@ -280,6 +295,11 @@ impl Page {
                 }
             },
             ToPage::Rows { view, diff } => diff.apply(&mut self.views.get_mut(&view).expect("a known view").1),
+            ToPage::Rest { view, rows, more: _ } => {
+                assert!(rows.len() <= MOST_ROWS_AT_ONCE);
+                self.views.get_mut(&view).expect("a known view").1.extend(rows);
+            }
+            ToPage::NotShown { views, processes } => self.not_shown = (views, processes),
             ToPage::ViewGone { view } => drop(self.views.remove(&view).expect("a known view")),
         }
     }

@@ -60,13 +60,13 @@ fn summary(views: usize) -> &'static str {
 /// Per view, the mounts that no other card has.
 fn alone(cards: &[Card]) -> Vec<(ViewId, HashSet<MountId>)> {
     let there: Vec<&Card> = cards.iter().filter(|card| !card.mark.is_gone()).collect();
-    let mounts: Vec<Vec<Mount>> = there.iter().map(|card| card.mounts()).collect();
+    let mounts: Vec<Vec<Mount>> = there.iter().map(|card| card.mounts().cloned().collect()).collect();
     let tables: Vec<&[Mount]> = mounts.iter().map(Vec::as_slice).collect();
     there.iter().map(|card| card.view.id).zip(only_in_one(&tables)).collect()
 }
 
 fn lines(card: &Card, alone: &HashSet<MountId>) -> Vec<Line> {
-    let mounts: Vec<Mount> = card.rows.iter().map(|row| row.mount.clone()).collect();
+    let mounts: Vec<Mount> = card.rows.iter().map(|row| Mount::clone(&row.mount)).collect();
     let parent = |mount: &Mount| mounts.iter().find(|other| other.id == mount.parent && other.id != mount.id);
     let line = |(place, depth): (usize, usize)| {
         let mount = &mounts[place];
