@@ -34,6 +34,14 @@ impl Mark {
         matches!(self, Mark::Gone(_))
     }
 
+    /// When it happened.
+    pub fn since(self) -> Option<f64> {
+        match self {
+            Mark::None => None,
+            Mark::New(at) | Mark::Changed(at) | Mark::Gone(at) => Some(at),
+        }
+    }
+
     /// The mark as time passes; `None` once what it marks may leave the screen.
     fn age(self, now: f64) -> Option<Mark> {
         match self {
@@ -66,22 +74,18 @@ pub struct Card {
     confirmed: bool,
     /// The beginning of its table, while the rest is on its way.
     arriving: Option<Vec<Mount>>,
-    /// Counts what happened to its rows: the same number, the same rows.
     revision: u64,
-}
-
-impl PartialEq for Card {
-    fn eq(&self, other: &Card) -> bool {
-        // Ten thousand rows are not compared where a number says the same.
-        (self.revision, self.mark, self.arriving.is_some()) == (other.revision, other.mark, other.arriving.is_some())
-            && self.view == other.view
-    }
 }
 
 impl Card {
     /// The rows that are there now.
     pub fn mounts(&self) -> impl Iterator<Item = &Mount> {
         self.rows.iter().filter(|row| !row.mark.is_gone()).map(|row| row.mount.as_ref())
+    }
+
+    /// Counts what happened to the card: the same number, the same rows.
+    pub fn revision(&self) -> u64 {
+        self.revision
     }
 
     /// Whether more rows are on their way.
@@ -230,7 +234,9 @@ impl Tables {
         self.revision += 1;
         let revision = self.revision;
         self.cards.retain_mut(|card| {
-            card.revision = revision;
+            if card.rows.iter().any(|row| row.mark.age(now) != Some(row.mark)) {
+                card.revision = revision;
+            }
             card.rows.retain_mut(|row| row.mark.age(now).inspect(|mark| row.mark = *mark).is_some());
             card.mark.age(now).inspect(|mark| card.mark = *mark).is_some()
         });

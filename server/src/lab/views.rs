@@ -13,6 +13,7 @@ use std::io::{self, Read, Seek, SeekFrom};
 use std::os::fd::{AsFd, OwnedFd};
 use std::rc::Rc;
 
+use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::unistd::Pid;
 use tokio::io::Interest;
@@ -258,10 +259,10 @@ impl Views {
         Ok(Source { file, watcher })
     }
 
-    /// Knows these processes from now on, until they end.
+    /// Knows these processes from now on, until they end; not more than can be looked at.
     fn watch_processes(&mut self, pids: &[Pid]) -> io::Result<()> {
         for &pid in pids {
-            if self.processes.contains_key(&pid) {
+            if self.processes.contains_key(&pid) || self.processes.len() >= proc::MOST_TASKS {
                 continue;
             }
             let pidfd = match sys::pidfd(pid).and_then(sys::watch) {
@@ -286,7 +287,13 @@ impl Watched {
     /// Whether the process has ended, as the kernel knows it now.
     fn has_ended(&self) -> bool {
         let mut polled = [PollFd::new(self.pidfd.get_ref().as_fd(), PollFlags::POLLIN)];
-        !matches!(poll(&mut polled, PollTimeout::ZERO), Ok(0))
+        loop {
+            match poll(&mut polled, PollTimeout::ZERO) {
+                // SIGCHLD of a traced thread comes at any time; a process must not be taken for ended by it.
+                Err(Errno::EINTR) => {}
+                result => return result.is_ok_and(|ready| ready > 0),
+            }
+        }
     }
 }
 
