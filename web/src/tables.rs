@@ -11,8 +11,8 @@ use shared::protocol::{View, ViewId};
 const FRESH: f64 = 20_000.0;
 /// How long what has gone stays, struck through.
 const LINGER: f64 = 3_000.0;
-/// Of more rows than this that go at once, none stays: nobody reads them, and they would hide what is there.
-const MOST_LINGERING: usize = 40;
+/// Of more rows than this that come or go at once none is marked: nobody reads as many, and they would hide the others.
+const MOST_MARKED: usize = 40;
 
 /// What happened to a row or to a whole card, and when.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
@@ -108,7 +108,8 @@ impl Card {
         let removed: HashSet<MountId> = diff.removed.into_iter().collect();
         // The kernel uses numbers again: no two rows may have the same, not even one that has gone.
         let set: HashSet<MountId> = diff.set.iter().map(|mount| mount.id).collect();
-        let lingers = removed.len() <= MOST_LINGERING;
+        let lingers = removed.len() <= MOST_MARKED;
+        let many = set.len() > MOST_MARKED;
         self.rows.retain_mut(|row| {
             if removed.contains(&row.mount.id) && !row.mark.is_gone() {
                 row.mark = Mark::Gone(now);
@@ -123,10 +124,17 @@ impl Card {
                 Some(&place) => {
                     // A row that is new stays new, whatever is done to it next.
                     let row = &mut self.rows[place];
-                    row.mark = if let Mark::New(at) = row.mark { Mark::New(at) } else { Mark::Changed(now) };
+                    row.mark = match row.mark {
+                        mark @ Mark::New(_) => mark,
+                        _ if many => Mark::None,
+                        _ => Mark::Changed(now),
+                    };
                     row.mount = Arc::new(mount);
                 }
-                None => self.rows.push(Row { mount: Arc::new(mount), mark: Mark::New(now) }),
+                None => {
+                    let mark = if many { Mark::None } else { Mark::New(now) };
+                    self.rows.push(Row { mount: Arc::new(mount), mark });
+                }
             }
         }
     }

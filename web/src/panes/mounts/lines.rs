@@ -136,6 +136,16 @@ pub fn lines(card: &Card, alone: &HashSet<MountId>, look: &Look<'_>) -> Lines {
 }
 
 impl Lines {
+    /// The row that appeared last.
+    pub fn newest(&self) -> Option<MountId> {
+        let appeared = |key: &Key| match self.lines.get(key)?.mark {
+            Mark::New(at) => Some((at, self.lines.get(key)?.mount.id)),
+            _ => None,
+        };
+        let newest = self.order.iter().filter_map(appeared).max_by(|a, b| a.0.total_cmp(&b.0));
+        newest.map(|(_, id)| id)
+    }
+
     fn add(&mut self, key: Key, line: Line) {
         self.order.push(key);
         self.lines.insert(key, line);

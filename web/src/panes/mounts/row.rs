@@ -12,6 +12,9 @@ use super::lines::{Form, Key, Line, Lines};
 use crate::tables::Mark;
 use crate::{Page, words};
 
+/// How high a row is, in pixels (web/style/panes.css).
+pub const ROW: f64 = 20.0;
+
 /// The names of the columns.
 #[component]
 pub fn Head(looks: Looks) -> impl IntoView {
@@ -57,12 +60,6 @@ fn MountRow(page: Page, looks: Looks, view: ViewId, line: Memo<Option<Line>>) ->
     let mark = Memo::new(move |_| line.with(|line| line.as_ref().map(|line| line.mark).unwrap_or_default()));
     let is = move |tell: fn(&Line) -> bool| move || line.with(|line| line.as_ref().is_some_and(tell)).then_some("");
     let open = RwSignal::new(false);
-    let row = NodeRef::<Tr>::new();
-    Effect::new(move |_| {
-        if let (Some(row), Mark::New(_)) = (row.get(), mark.get_untracked()) {
-            show_row(&row);
-        }
-    });
     let last = move || match looks.form.get() {
         Form::Tree => {
             let details = of_line(|line| format!("{} {}", words::mounts::path(&line.mount.source), line.mount.options));
@@ -95,7 +92,7 @@ fn MountRow(page: Page, looks: Looks, view: ViewId, line: Memo<Option<Line>>) ->
     };
     view! {
         <tr
-            node_ref=row
+            data-id=of_line(|line| line.mount.id.0.to_string())
             data-mount-point=of_line(|line| line.mount.mount_point.clone())
             data-fs-type=of_line(|line| line.mount.fs_type.clone())
             data-state=move || words::mark_name(mark.get())
@@ -146,7 +143,13 @@ fn Fields(page: Page, looks: Looks, view: ViewId, line: Memo<Option<Line>>) -> i
         })
         .collect_view()
     };
-    view! { <tr class="fields"><td colspan="11"><dl>{fields}</dl></td></tr> }
+    let row = NodeRef::<Tr>::new();
+    Effect::new(move |_| {
+        if let Some(row) = row.get() {
+            show_row(&row, 2.0 * ROW);
+        }
+    });
+    view! { <tr node_ref=row class="fields"><td colspan="11"><dl>{fields}</dl></td></tr> }
 }
 
 #[component]
@@ -198,21 +201,28 @@ pub fn note(page: Page, mark: Signal<Mark>) -> impl IntoView {
 /// What is said of a row besides its content: all that holds, in words.
 fn row_note(page: Page, line: Memo<Option<Line>>) -> impl IntoView {
     let mark = Signal::derive(move || line.with(|line| line.as_ref().map(|line| line.mark).unwrap_or_default()));
-    let word = move || {
-        line.with(|line| match line {
-            Some(line) if line.hidden.is_some() => "hidden ",
-            Some(line) if line.only_here && line.mark == Mark::None => "only here",
-            _ => "",
-        })
-    };
-    view! { <span class="note">{word}{note(page, mark)}</span> }
+    let is_hidden = Memo::new(move |_| line.with(|line| line.as_ref().is_some_and(|line| line.hidden.is_some())));
+    let is_alone = Memo::new(move |_| line.with(|line| line.as_ref().is_some_and(|line| line.only_here)));
+    move || match is_hidden.get() {
+        true => {
+            let marked = move || {
+                if mark.get() == Mark::None { String::new() } else { format!(", {}", words::mark_name(mark.get())) }
+            };
+            view! { <span class="note">"hidden"{marked}</span> }.into_any()
+        }
+        false if is_alone.get() && mark.get() == Mark::None => {
+            view! { <span class="note">"only here"</span> }.into_any()
+        }
+        false => note(page, mark).into_any(),
+    }
 }
 
-/// Brings a new row into sight within its card, and moves nothing else on the page.
-fn show_row(row: &web_sys::HtmlElement) {
+/// Brings a row into sight within its card, and moves nothing else on the page. So much above it stays in sight, in pixels.
+pub fn show_row(row: &web_sys::HtmlElement, above: f64) {
     let Ok(Some(table)) = row.closest(".table") else { return };
     let (seen, line) = (table.get_bounding_client_rect(), row.get_bounding_client_rect());
-    let below = line.bottom() - seen.bottom();
+    let room = line.top() - seen.top() - above;
+    let below = (line.bottom() - seen.bottom()).min(room);
     if below > 0.0 {
         table.set_scroll_top(table.scroll_top() + below.ceil() as i32);
     }
