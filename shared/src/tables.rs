@@ -43,13 +43,18 @@ pub fn only_in_one<M: Borrow<Mount>>(tables: &[&[M]]) -> Vec<HashSet<MountId>> {
     fn key(mount: &Mount) -> Key<'_> {
         (&mount.mount_point, &mount.fs_type, &mount.device)
     }
-    let mut holders: HashMap<Key<'_>, HashSet<usize>> = HashMap::new();
+    if tables.len() < 2 {
+        return tables.iter().map(|_| HashSet::new()).collect();
+    }
+    // Per mount the first table that has it, and whether another one has it too.
+    let mut holders: HashMap<Key<'_>, (usize, bool)> = HashMap::new();
     for (holder, table) in tables.iter().enumerate() {
         for mount in *table {
-            holders.entry(key(mount.borrow())).or_default().insert(holder);
+            let (first, others) = holders.entry(key(mount.borrow())).or_insert((holder, false));
+            *others |= *first != holder;
         }
     }
-    let shared = |mount: &Mount| holders[&key(mount)].len() > 1;
+    let shared = |mount: &Mount| holders[&key(mount)].1;
     let alone = |table: &&[M]| {
         let mounts = || table.iter().map(M::borrow);
         match mounts().any(shared) {

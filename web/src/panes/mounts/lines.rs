@@ -73,8 +73,6 @@ pub struct Lines {
     pub order: Vec<Key>,
     /// How many rows are left out because they are so many.
     pub left_out: usize,
-    /// How many rows the filter lets through.
-    pub matching: usize,
 }
 
 /// What to show of a card. `alone` are the mounts that no other card has.
@@ -96,11 +94,18 @@ pub fn lines(card: &Card, alone: &HashSet<MountId>, look: &Look<'_>) -> Lines {
     };
     let groups = if look.filter.is_empty() { groups(&mounts, is_plain) } else { HashMap::new() };
 
-    let mut lines = Lines { matching: order.len(), ..Lines::default() };
+    let mut lines = Lines::default();
     let mut news = 0;
     let places: HashMap<MountId, usize> = mounts.iter().enumerate().map(|(place, mount)| (mount.id, place)).collect();
     for (place, depth) in order {
         let row = &card.rows[place];
+        if lines.order.len() >= look.most {
+            if row.mark == Mark::None || news == MOST_NEWS {
+                lines.left_out += 1;
+                continue;
+            }
+            news += 1;
+        }
         let parent = places.get(&row.mount.parent).filter(|parent| **parent != place).map(|parent| mounts[*parent]);
         let mut line = Line {
             mount: row.mount.clone(),
@@ -123,14 +128,7 @@ pub fn lines(card: &Card, alone: &HashSet<MountId>, look: &Look<'_>) -> Lines {
             }
             line.depth += 1;
         }
-        if lines.order.len() < look.most {
-            lines.add(key, line);
-        } else if row.mark != Mark::None && news < MOST_NEWS {
-            news += 1;
-            lines.add(key, line);
-        } else {
-            lines.left_out += 1;
-        }
+        lines.add(key, line);
     }
     lines
 }
