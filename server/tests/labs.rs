@@ -8,7 +8,7 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::path::PathBuf;
 
-use common::playground::{CONTAINER, HOST, Page, Playground, has_row};
+use common::playground::{CONTAINER, HOST, Page, Playground};
 use common::{Registry, busybox};
 use nix::sys::signal::Signal;
 use shared::protocol::CLOSE_LAB_ENDED;
@@ -28,39 +28,6 @@ fn status_field(pid: i32, field: &str) -> String {
     let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
     let line = status.lines().find_map(|line| line.strip_prefix(field)?.strip_prefix(':'));
     line.unwrap_or_else(|| panic!("no {field} in {status}")).trim().to_owned()
-}
-
-#[tokio::test]
-async fn a_mount_in_a_new_namespace_appears_in_its_view_and_in_no_other() {
-    let playground = Playground::start(None);
-    let mut page = playground.open(&playground.new_cookie()).await;
-    page.until("the host's view", |page| page.views.len() == 1).await;
-    let (host, rows) = page.views.values().next().unwrap().clone();
-    assert_eq!((host.ordinal, host.root.as_str()), (0, "/"));
-    assert!(has_row(&rows, "/", "overlay") && has_row(&rows, "/proc", "proc") && has_row(&rows, "/dev/pts", "devpts"));
-
-    page.run(CONTAINER, "unshare --mount sh").await;
-    page.until("a second view", |page| page.views.len() == 2).await;
-    page.run(CONTAINER, "mount -t tmpfs tmpfs /mnt").await;
-    let other = |page: &Page| page.views.values().find(|(view, _)| view.ordinal == 1).cloned();
-    page.until("the new row", |page| other(page).is_some_and(|(_, rows)| has_row(&rows, "/mnt", "tmpfs"))).await;
-    let (view, _) = other(&page).unwrap();
-    assert_ne!(view.mount_namespace, host.mount_namespace);
-    assert!(!has_row(&page.views[&host.id].1, "/mnt", "tmpfs"), "the mount leaked into the host's view");
-
-    // The two `mount` commands of the chapter say the same as the tables.
-    assert!(page.output_of(CONTAINER, "mount").await.contains("tmpfs on /mnt type tmpfs"));
-    assert!(!page.output_of(HOST, "mount").await.contains("/mnt"));
-
-    // A mount made outside after the unshare is not seen inside: unshare(1) made the copy private.
-    page.run(HOST, "mount -t tmpfs outside /opt || mkdir /opt && mount -t tmpfs outside /opt").await;
-    page.until("the host's row", |page| has_row(&page.views[&host.id].1, "/opt", "tmpfs")).await;
-    assert!(!page.output_of(CONTAINER, "mount").await.contains("outside"));
-
-    page.run(CONTAINER, "umount /mnt").await;
-    page.until("the row's end", |page| other(page).is_some_and(|(_, rows)| !has_row(&rows, "/mnt", "tmpfs"))).await;
-    page.run(CONTAINER, "exit").await;
-    page.until("the view's end", |page| page.views.len() == 1).await;
 }
 
 #[tokio::test]

@@ -6,6 +6,7 @@
 pub mod lesson;
 pub mod mount;
 pub mod protocol;
+pub mod reach;
 pub mod tables;
 
 /// Names this build of Newroot. The page and the lab each carry the one they were compiled with; when they

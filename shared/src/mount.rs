@@ -1,6 +1,9 @@
 //! One mount as `/proc/PID/mountinfo` tells it (proc_pid_mountinfo(5)), a table of them, and the difference
 //! between two tables. Parsing is total: a hostile mount source or path can make a row odd, never lose the table.
 
+use std::borrow::Borrow;
+use std::collections::{HashMap, HashSet};
+
 use serde::{Deserialize, Serialize};
 
 /// The kernel's number of a mount; the kernel may use it again after an unmount.
@@ -85,7 +88,35 @@ impl Mount {
 
 /// Reads a whole mountinfo file, in the kernel's order. Lines that are no rows are left out.
 pub fn parse_table(mountinfo: &[u8]) -> Vec<Mount> {
-    String::from_utf8_lossy(mountinfo).lines().filter_map(Mount::parse).collect()
+    parse_rows(mountinfo)
+}
+
+/// As [`parse_table`] reads `after`, but what stands at the beginning and at the end of `before` too is not read again:
+/// `table` is what was read from that. One mount more or less in a table of ten thousand so costs one row.
+pub fn parse_changed<M: From<Mount> + Clone>(before: &[u8], table: &[M], after: &[u8]) -> Vec<M> {
+    let lines = |text: &[u8]| text.iter().filter(|&&byte| byte == b'\n').count();
+    if lines(before) != table.len() {
+        // Some lines are no rows: which row belongs to which line is not known.
+        return parse_rows(after);
+    }
+    let common = before.iter().zip(after).take_while(|(old, new)| old == new).count();
+    // Whole lines only: what comes after the last common line feed is read anew.
+    let start = before[..common].iter().rposition(|&byte| byte == b'\n').map_or(0, |place| place + 1);
+    let (old, new) = (&before[start..], &after[start..]);
+    let common = old.iter().rev().zip(new.iter().rev()).take_while(|(old, new)| old == new).count();
+    let tail = &old[old.len() - common..];
+    // A line is common only if the line feed before it is: the rest of a line that differs is no line.
+    let tail = tail.iter().position(|&byte| byte == b'\n').map_or(&[][..], |place| &tail[place + 1..]);
+    let middle = parse_rows(&new[..new.len() - tail.len()]);
+    [&table[..lines(&before[..start])], &middle, &table[table.len() - lines(tail)..]].concat()
+}
+
+fn parse_rows<M: From<Mount>>(text: &[u8]) -> Vec<M> {
+    text.split(|&byte| byte == b'\n').filter_map(parse_line).map(M::from).collect()
+}
+
+fn parse_line(line: &[u8]) -> Option<Mount> {
+    Mount::parse(&String::from_utf8_lossy(line))
 }
 
 /// Undoes the kernel's escapes: `\ooo`, three octal digits for space, tab, newline, backslash and `#`.
@@ -122,13 +153,14 @@ pub struct TableDiff {
 
 impl TableDiff {
     /// The difference that leads from `before` to `after`.
-    pub fn between(before: &[Mount], after: &[Mount]) -> TableDiff {
-        use std::collections::HashMap;
-        let old: HashMap<MountId, &Mount> = before.iter().map(|mount| (mount.id, mount)).collect();
-        let new: HashMap<MountId, &Mount> = after.iter().map(|mount| (mount.id, mount)).collect();
+    pub fn between<M: Borrow<Mount> + PartialEq>(before: &[M], after: &[M]) -> TableDiff {
+        let id = |mount: &M| mount.borrow().id;
+        let old: HashMap<MountId, &M> = before.iter().map(|mount| (id(mount), mount)).collect();
+        let new: HashSet<MountId> = after.iter().map(id).collect();
+        let changed = after.iter().filter(|mount| old.get(&id(mount)) != Some(mount));
         TableDiff {
-            removed: before.iter().map(|mount| mount.id).filter(|id| !new.contains_key(id)).collect(),
-            set: after.iter().filter(|mount| old.get(&mount.id) != Some(mount)).cloned().collect(),
+            removed: before.iter().map(id).filter(|id| !new.contains(id)).collect(),
+            set: changed.map(|mount| mount.borrow().clone()).collect(),
         }
     }
 
@@ -138,16 +170,15 @@ impl TableDiff {
     }
 
     /// Makes the change. Changed rows keep their place; new ones go to the end, as in the kernel's table.
-    pub fn apply(&self, table: &mut Vec<Mount>) {
-        use std::collections::{HashMap, HashSet};
+    pub fn apply<M: Borrow<Mount> + From<Mount>>(&self, table: &mut Vec<M>) {
         let removed: HashSet<MountId> = self.removed.iter().copied().collect();
-        table.retain(|mount| !removed.contains(&mount.id));
+        table.retain(|mount| !removed.contains(&mount.borrow().id));
         let places: HashMap<MountId, usize> =
-            table.iter().enumerate().map(|(place, mount)| (mount.id, place)).collect();
+            table.iter().enumerate().map(|(place, mount)| (mount.borrow().id, place)).collect();
         for mount in &self.set {
             match places.get(&mount.id) {
-                Some(&place) => table[place] = mount.clone(),
-                None => table.push(mount.clone()),
+                Some(&place) => table[place] = mount.clone().into(),
+                None => table.push(mount.clone().into()),
             }
         }
     }
@@ -180,6 +211,10 @@ mod tests {
         assert_eq!(table[1].mount_point, "/a b\\c");
         assert_eq!(table[1].source, "we#ird\nsource");
         assert!(table[2].propagation.unbindable);
+        assert_eq!(table[1].device, "0:41");
+        assert_eq!((table[1].options.as_str(), table[1].super_options.as_str()), ("rw,relatime", "rw,size=64k"));
+        let dominated = Mount::parse("1 0 0:1 / / rw master:3 propagate_from:2 - a b c").expect("a row");
+        assert_eq!(dominated.propagation.propagate_from, Some(PeerGroup(2)));
         assert_eq!(table[2].source, "", "an empty source is a source");
     }
 
@@ -188,6 +223,28 @@ mod tests {
         let broken = format!("not a row\n{TABLE}\n1 2 3\n\\\\\n");
         assert_eq!(parse_table(broken.as_bytes()), parse_table(TABLE.as_bytes()));
         assert_eq!(unescape("\\9zz\\04"), "\\9zz\\04", "what is no escape stays as it is");
+        // Bytes that are no text, a number that is none, and a carriage return, which the kernel does not escape.
+        let odd = b"1 0 0:1 / /\xff rw shared:many - a b c\r\n2 1 0:1 / / rw - a b c\n";
+        let table = parse_table(odd);
+        assert_eq!((table[0].mount_point.as_str(), table[0].super_options.as_str()), ("/\u{fffd}", "c\r"));
+        assert_eq!((table[0].propagation, table.len()), (Propagation::default(), 2));
+    }
+
+    #[test]
+    fn reading_only_what_changed_gives_what_reading_all_gives() {
+        let lines =
+            ["1 0 0:1 / / rw - a b c\n", "2 1 0:2 / /x rw - a b c\n", "3 1 0:2 / /xx rw - a b c\n", "odd\n", "\n"];
+        let texts: Vec<String> = (0..5 * 5 * 5 * 5)
+            .map(|number| [number % 5, number / 5 % 5, number / 25 % 5, number / 125].map(|line| lines[line]).concat())
+            .chain(["".into(), "1 0 0:1 / / rw - a b".into(), "1 0 0:1 / / rw - a b c\n2 1".into()])
+            .collect();
+        for before in &texts {
+            let table = parse_table(before.as_bytes());
+            for after in texts.iter().step_by(7).chain(texts.last()) {
+                let read = parse_changed(before.as_bytes(), &table, after.as_bytes());
+                assert_eq!(read, parse_table(after.as_bytes()), "from {before:?} to {after:?}");
+            }
+        }
     }
 
     #[test]

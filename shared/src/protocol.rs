@@ -9,7 +9,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::mount::{Mount, TableDiff};
+use crate::mount::{Mount, MountId, TableDiff};
 
 /// How many bytes of a terminal's output may be on their way: sent, but not yet acknowledged by the page.
 pub const WINDOW: u64 = 128 * 1024;
@@ -31,6 +31,8 @@ pub const INTERRUPTING_KEYS: [u8; 3] = [0x03, 0x1c, 0x1a];
 
 /// The most characters of a terminal's name.
 pub const LONGEST_NAME: usize = 24;
+/// How many rows of a mount table one message carries, so that a large table leaves room for the terminals between.
+pub const MOST_ROWS_AT_ONCE: usize = 256;
 
 /// The WebSocket close code of a lab that has ended: the page offers a new machine instead of reconnecting.
 pub const CLOSE_LAB_ENDED: u16 = 4000;
@@ -151,8 +153,10 @@ pub enum ToPage {
     View {
         /// The view.
         view: View,
-        /// The rows of a new view, in the kernel's order.
+        /// The rows of a new view, in the kernel's order: at most [`MOST_ROWS_AT_ONCE`] of them.
         rows: Option<Vec<Mount>>,
+        /// Whether more of these rows follow, in [`ToPage::Rest`].
+        more: bool,
     },
     /// Rows of a view changed.
     Rows {
@@ -165,6 +169,22 @@ pub enum ToPage {
     ViewGone {
         /// Which view.
         view: ViewId,
+    },
+    /// The next rows of a new view whose table did not go into one message.
+    Rest {
+        /// Which view.
+        view: ViewId,
+        /// The rows that follow those already sent.
+        rows: Vec<Mount>,
+        /// Whether still more follow.
+        more: bool,
+    },
+    /// There is more than the lab tells; sent when these numbers change, and all of them are 0 until the first time.
+    NotShown {
+        /// Pairs of mount namespace and root directory beyond the number of views that a lab keeps.
+        views: u32,
+        /// Whether there are more processes than the lab looks at.
+        processes: bool,
     },
     /// A terminal was closed.
     TerminalGone {
@@ -281,8 +301,16 @@ pub struct View {
     pub ordinal: u32,
     /// The root directory of its processes: `/`, or where chroot(2) put it, seen from the mount namespace's own root.
     pub root: String,
-    /// Its processes, eldest first.
+    /// Its processes, eldest first; not all of them where there are many.
     pub processes: Vec<Process>,
+    /// How many more processes it has.
+    pub more_processes: u32,
+    /// Whether the root directory has been deleted; `root` is then where it was.
+    pub root_deleted: bool,
+    /// The mount that the root directory lies on: path lookup begins there.
+    pub root_mount: MountId,
+    /// Whether the table has more rows than the lab tells.
+    pub cut: bool,
 }
 
 /// A process of a view.

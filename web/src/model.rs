@@ -130,7 +130,9 @@ impl Model {
                     None => terminals.push(terminal),
                 })
             }
-            ToPage::View { view, rows } => self.tables.update(|tables| tables.view(view, rows, now)),
+            ToPage::View { view, rows, more } => self.tables.update(|tables| tables.view(view, rows, more, now)),
+            ToPage::Rest { view, rows, more } => self.tables.update(|tables| tables.rest(view, rows, more, now)),
+            ToPage::NotShown { views, processes } => self.tables.update(|tables| tables.not_shown = (views, processes)),
             ToPage::Rows { view, diff } => self.tables.update(|tables| tables.rows(view, diff, now)),
             ToPage::ViewGone { view } => self.tables.update(|tables| tables.gone(view, now)),
             ToPage::Limits { limits, used } => self.limits.set(Some((limits, used))),

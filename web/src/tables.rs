@@ -1,6 +1,9 @@
 //! The mount tables that the page shows, with what changed in them lately. Knows neither the socket nor the screen;
 //! times are milliseconds since 1970, given by the caller.
 
+use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
+
 use shared::mount::{Mount, MountId, TableDiff};
 use shared::protocol::{View, ViewId};
 
@@ -8,6 +11,8 @@ use shared::protocol::{View, ViewId};
 const FRESH: f64 = 20_000.0;
 /// How long what has gone stays, struck through.
 const LINGER: f64 = 3_000.0;
+/// Of more rows than this that come or go at once none is marked: nobody reads as many, and they would hide the others.
+const MOST_MARKED: usize = 40;
 
 /// What happened to a row or to a whole card, and when.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
@@ -29,6 +34,14 @@ impl Mark {
         matches!(self, Mark::Gone(_))
     }
 
+    /// When it happened.
+    pub fn since(self) -> Option<f64> {
+        match self {
+            Mark::None => None,
+            Mark::New(at) | Mark::Changed(at) | Mark::Gone(at) => Some(at),
+        }
+    }
+
     /// The mark as time passes; `None` once what it marks may leave the screen.
     fn age(self, now: f64) -> Option<Mark> {
         match self {
@@ -43,13 +56,13 @@ impl Mark {
 #[derive(Clone, Debug, PartialEq)]
 pub struct Row {
     /// The mount.
-    pub mount: Mount,
+    pub mount: Arc<Mount>,
     /// What happened to it lately.
     pub mark: Mark,
 }
 
 /// A view with its rows: one card.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug)]
 pub struct Card {
     /// The view.
     pub view: View,
@@ -59,36 +72,69 @@ pub struct Card {
     pub mark: Mark,
     /// Whether the lab has named it since the last greeting.
     confirmed: bool,
+    /// The beginning of its table, while the rest is on its way.
+    arriving: Option<Vec<Mount>>,
+    revision: u64,
 }
 
 impl Card {
     /// The rows that are there now.
-    pub fn mounts(&self) -> Vec<Mount> {
-        self.rows.iter().filter(|row| !row.mark.is_gone()).map(|row| row.mount.clone()).collect()
+    pub fn mounts(&self) -> impl Iterator<Item = &Mount> {
+        self.rows.iter().filter(|row| !row.mark.is_gone()).map(|row| row.mount.as_ref())
+    }
+
+    /// Counts what happened to the card: the same number, the same rows.
+    pub fn revision(&self) -> u64 {
+        self.revision
+    }
+
+    /// Whether more rows are on their way.
+    pub fn is_arriving(&self) -> bool {
+        self.arriving.is_some()
+    }
+
+    fn whole(&mut self, rows: Vec<Mount>, now: f64) {
+        if self.rows.is_empty() {
+            self.rows = rows.into_iter().map(|mount| Row { mount: Arc::new(mount), mark: Mark::None }).collect();
+            return;
+        }
+        let known: Vec<Arc<Mount>> =
+            self.rows.iter().filter(|row| !row.mark.is_gone()).map(|row| row.mount.clone()).collect();
+        let rows: Vec<Arc<Mount>> = rows.into_iter().map(Arc::new).collect();
+        self.apply(TableDiff::between(&known, &rows), now);
     }
 
     fn apply(&mut self, diff: TableDiff, now: f64) {
-        for row in self.rows.iter_mut().filter(|row| diff.removed.contains(&row.mount.id)) {
-            row.mark = Mark::Gone(now);
-        }
-        for mount in diff.set {
-            self.set(mount, now);
-        }
-    }
-
-    fn set(&mut self, mount: Mount, now: f64) {
-        let place = |id: MountId| move |row: &Row| row.mount.id == id && !row.mark.is_gone();
-        match self.rows.iter().position(place(mount.id)) {
-            Some(place) => {
-                // A row that is new stays new, whatever is done to it next.
-                let row = &mut self.rows[place];
-                row.mark = if let Mark::New(at) = row.mark { Mark::New(at) } else { Mark::Changed(now) };
-                row.mount = mount;
+        let removed: HashSet<MountId> = diff.removed.into_iter().collect();
+        // The kernel uses numbers again: no two rows may have the same, not even one that has gone.
+        let set: HashSet<MountId> = diff.set.iter().map(|mount| mount.id).collect();
+        let lingers = removed.len() <= MOST_MARKED;
+        let many = set.len() > MOST_MARKED;
+        self.rows.retain_mut(|row| {
+            if removed.contains(&row.mount.id) && !row.mark.is_gone() {
+                row.mark = Mark::Gone(now);
+                return lingers && !set.contains(&row.mount.id);
             }
-            None => {
-                // The kernel uses numbers again: no two rows may have the same, not even one that has gone.
-                self.rows.retain(|row| row.mount.id != mount.id);
-                self.rows.push(Row { mount, mark: Mark::New(now) });
+            !(row.mark.is_gone() && set.contains(&row.mount.id))
+        });
+        let places: HashMap<MountId, usize> =
+            self.rows.iter().enumerate().map(|(place, row)| (row.mount.id, place)).collect();
+        for mount in diff.set {
+            match places.get(&mount.id) {
+                Some(&place) => {
+                    // A row that is new stays new, whatever is done to it next.
+                    let row = &mut self.rows[place];
+                    row.mark = match row.mark {
+                        mark @ Mark::New(_) => mark,
+                        _ if many => Mark::None,
+                        _ => Mark::Changed(now),
+                    };
+                    row.mount = Arc::new(mount);
+                }
+                None => {
+                    let mark = if many { Mark::None } else { Mark::New(now) };
+                    self.rows.push(Row { mount: Arc::new(mount), mark });
+                }
             }
         }
     }
@@ -98,8 +144,11 @@ impl Card {
 #[derive(Clone, Debug, Default)]
 pub struct Tables {
     cards: Vec<Card>,
+    /// How many more views the lab has than it tells, and whether it has more processes than it looks at.
+    pub not_shown: (u32, bool),
     /// Whether the first tables after a greeting have come: what comes from then on is news.
     settled: bool,
+    revision: u64,
 }
 
 impl Tables {
@@ -116,6 +165,7 @@ impl Tables {
     /// A greeting came: the lab tells all its views again, and those that it leaves out are no more.
     pub fn greeted(&mut self) {
         self.settled = false;
+        self.not_shown = (0, false);
         for card in &mut self.cards {
             card.confirmed = false;
         }
@@ -127,41 +177,57 @@ impl Tables {
         self.cards.retain(|card| card.confirmed);
     }
 
-    /// A view appeared or, where `rows` is absent, its processes changed.
-    pub fn view(&mut self, view: View, rows: Option<Vec<Mount>>, now: f64) {
-        let same = |card: &Card| (card.view.mount_namespace, &card.view.root) == (view.mount_namespace, &view.root);
+    /// A view appeared, with its rows or the first `more` than these; or, where `rows` is absent, its processes changed.
+    pub fn view(&mut self, view: View, rows: Option<Vec<Mount>>, more: bool, now: f64) {
+        let same =
+            |card: &Card| (card.view.mount_namespace, card.view.root_mount) == (view.mount_namespace, view.root_mount);
         let known = self.cards.iter().position(|card| card.view.id == view.id && same(card) && !card.mark.is_gone());
-        match (known, rows) {
-            (Some(place), rows) => {
-                let card = &mut self.cards[place];
-                card.view = view;
-                card.confirmed = true;
-                if let Some(rows) = rows {
-                    card.apply(TableDiff::between(&card.mounts(), &rows), now);
-                }
+        let id = view.id;
+        match known {
+            Some(place) => {
+                self.cards[place].view = view;
+                self.cards[place].confirmed = true;
             }
-            (None, rows) => {
-                self.cards.retain(|card| card.view.id != view.id);
-                let rows = rows.unwrap_or_default();
-                let rows = rows.into_iter().map(|mount| Row { mount, mark: Mark::None }).collect();
+            None => {
+                self.cards.retain(|card| card.view.id != id);
                 let mark = if self.settled { Mark::New(now) } else { Mark::None };
-                self.cards.push(Card { view, rows, mark, confirmed: true });
+                self.cards.push(Card { view, rows: Vec::new(), mark, confirmed: true, arriving: None, revision: 0 });
                 self.cards.sort_by_key(|card| (card.view.ordinal, card.view.id));
             }
         }
+        if let Some(rows) = rows {
+            self.change(id, |card| card.arriving = Some(Vec::new()));
+            self.rest(id, rows, more, now);
+        }
+    }
+
+    /// The next rows of a view's table.
+    pub fn rest(&mut self, id: ViewId, rows: Vec<Mount>, more: bool, now: f64) {
+        self.change(id, |card| {
+            let mut arrived = card.arriving.take().unwrap_or_default();
+            arrived.extend(rows);
+            match more {
+                true => card.arriving = Some(arrived),
+                false => card.whole(arrived, now),
+            }
+        });
     }
 
     /// Rows of a view changed.
     pub fn rows(&mut self, id: ViewId, diff: TableDiff, now: f64) {
-        if let Some(card) = self.cards.iter_mut().find(|card| card.view.id == id) {
-            card.apply(diff, now);
-        }
+        self.change(id, |card| card.apply(diff, now));
     }
 
     /// The last process of a view has gone.
     pub fn gone(&mut self, id: ViewId, now: f64) {
+        self.change(id, |card| card.mark = Mark::Gone(now));
+    }
+
+    fn change(&mut self, id: ViewId, change: impl FnOnce(&mut Card)) {
+        self.revision += 1;
         if let Some(card) = self.cards.iter_mut().find(|card| card.view.id == id) {
-            card.mark = Mark::Gone(now);
+            card.revision = self.revision;
+            change(card);
         }
     }
 
@@ -173,7 +239,12 @@ impl Tables {
 
     /// Lets marks fade, and what has gone leave.
     pub fn age(&mut self, now: f64) {
+        self.revision += 1;
+        let revision = self.revision;
         self.cards.retain_mut(|card| {
+            if card.rows.iter().any(|row| row.mark.age(now) != Some(row.mark)) {
+                card.revision = revision;
+            }
             card.rows.retain_mut(|row| row.mark.age(now).inspect(|mark| row.mark = *mark).is_some());
             card.mark.age(now).inspect(|mark| card.mark = *mark).is_some()
         });

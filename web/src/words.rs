@@ -1,5 +1,7 @@
 //! How the page says things: the words for states, marks and kernel fields, in one place so that they stay alike.
 
+pub mod mounts;
+
 use shared::mount::{Mount, Propagation};
 use shared::protocol::{EndCause, Exit, View};
 
@@ -107,6 +109,9 @@ pub fn propagation(propagation: &Propagation) -> String {
     if let Some(group) = propagation.master {
         words.push(format!("master:{}", group.0));
     }
+    if let Some(group) = propagation.propagate_from {
+        words.push(format!("propagate_from:{}", group.0));
+    }
     if propagation.unbindable {
         words.push("unbindable".to_owned());
     }
@@ -137,7 +142,10 @@ pub fn view(view: &View) -> String {
 pub fn processes(view: &View) -> String {
     let names: Vec<String> =
         view.processes.iter().map(|process| format!("{}({})", process.program, process.pid)).collect();
-    names.join(" ")
+    match view.more_processes {
+        0 => names.join(" "),
+        more => format!("{} and {more} more", names.join(" ")),
+    }
 }
 
 /// What a mount point shows before its own name: the mount point it hangs below.

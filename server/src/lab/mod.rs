@@ -3,7 +3,7 @@
 //! through a [`Handle`], and stays out of everything else.
 //!
 //! Top to bottom: [`handle`] (server's side), [`handover`] and [`stream`] (between the two), [`process`] (the lab process),
-//! [`state`] (what it knows), [`pages`] and [`session`] (one page), [`terminals`] and [`terminal`], [`views`], [`trace`]; and
+//! [`state`] (what it knows), [`pages`] and [`session`] (one page), [`terminals`] and [`terminal`], [`views`], [`told`], [`proc`], [`trace`]; and
 //! what builds the machine: [`sandbox`], [`zygote`], [`init`], [`machine`], [`seccomp`], [`uid_range`], [`cgroup`],
 //! [`privileges`], [`channel`], [`shell`], [`program`]. [`uncover`] prepares a container for labs.
 
@@ -20,6 +20,7 @@ pub mod init;
 mod machine;
 mod pages;
 mod privileges;
+mod proc;
 pub mod process;
 mod program;
 mod ring;
@@ -31,6 +32,7 @@ mod state;
 mod stream;
 mod terminal;
 mod terminals;
+mod told;
 mod trace;
 pub mod uid_range;
 pub mod uncover;

@@ -19,13 +19,14 @@ use super::cgroup::Meter;
 use super::init::{FromInit, ToInit};
 use super::machine::Machine;
 use super::pages::{self, Pages};
+use super::proc::program_of;
 use super::process::Config;
 use super::sandbox::{Overlay, Prepared, Sandbox, Zygote};
 use super::session::Page;
 use super::terminal::{self, Terminal};
 use super::terminals::Terminals;
-use super::trace;
-use super::views::{Views, program_of};
+use super::trace::{self, Call};
+use super::views::Views;
 
 mod lifetime;
 mod reset;
@@ -35,8 +36,11 @@ pub(super) use lifetime::Ending;
 use lifetime::Lifetime;
 use usage::Usage;
 
-/// After a look at all processes, changes are collected for this long before the next.
-const SCAN_PAUSE: Duration = Duration::from_millis(5);
+/// After a look at tables or processes, changes are collected for this long before the next, so that pages follow a
+/// storm as fast as a screen can show it.
+const PAUSE: Duration = Duration::from_millis(10);
+/// And for this many times as long as the look took: the terminals get the greater part of the lab's time.
+const PAUSE_TIMES: u32 = 4;
 /// How long after an event a second look follows.
 const SCAN_AGAIN: Duration = Duration::from_millis(100);
 /// The net under the events: a look at all processes without any reason.
@@ -372,10 +376,24 @@ impl Lab {
 
     /// Learns of every call that may have made a new view.
     async fn follow_calls(self: Rc<Self>, notifications: OwnedFd) {
-        if let Err(error) = trace::follow(notifications, |_call| self.scan_due.notify_one()).await {
+        let before_unmount = async || {
+            let closing = self.views.borrow_mut().let_go();
+            for task in closing {
+                let _ended_or_aborted = task.await;
+            }
+        };
+        if let Err(error) = trace::follow(notifications, before_unmount, |call| self.has_happened(call)).await {
             // Programs would wait for an answer for ever.
             tracing::error!("system calls can no longer be answered: {error}");
             self.end("its system calls can no longer be answered");
+        }
+    }
+
+    fn has_happened(&self, call: Call) {
+        if call.is_about_mounts() {
+            self.views.borrow().doubt_all();
+        } else {
+            self.scan_due.notify_one();
         }
     }
 
@@ -384,9 +402,11 @@ impl Lab {
         let news = self.views.borrow().news();
         loop {
             news.came().await;
+            let began = Instant::now();
             if let Err(error) = self.take_news() {
                 tracing::warn!("the mount tables may be out of date: {error}");
             }
+            rest_since(began).await;
         }
     }
 
@@ -403,6 +423,7 @@ impl Lab {
         let mut patience = SCAN_EACH;
         loop {
             let due = timeout(patience, self.scan_due.notified()).await.is_ok();
+            let began = Instant::now();
             if let Err(error) = self.views.borrow_mut().scan() {
                 tracing::warn!("the mount tables may be out of date: {error}");
             }
@@ -410,7 +431,12 @@ impl Lab {
             self.changed();
             // A program may still rename itself (busybox's applets do) after the call that brought us here.
             patience = if due { SCAN_AGAIN } else { SCAN_EACH };
-            sleep(SCAN_PAUSE).await;
+            rest_since(began).await;
         }
     }
+}
+
+/// Waits so long that what began then takes no more than its share of the lab's time.
+async fn rest_since(began: Instant) {
+    sleep(PAUSE.max(began.elapsed() * PAUSE_TIMES)).await;
 }

@@ -1,44 +1,83 @@
 //! Live mount tables: one view per pair of mount namespace and root directory among the sandbox's processes. The kernel
-//! tells of each change of a table (poll(2) with POLLPRI on mountinfo) and of each process's end (a pidfd).
+//! tells of most changes of a table (poll(2) with POLLPRI on mountinfo) and of each process's end (a pidfd); of what it
+//! does not tell, the calls that do it tell. A namespace that only an open file or a bind mount keeps is no view: nobody
+//! sees its table, and its row (type nsfs) stands in the table where it is mounted.
 //!
 //! Each mountinfo stands in the event loop by itself, never in an epoll within it: being asked whether there is news
 //! already makes it old news, so that the outer epoll would take it from the inner.
 
 use std::cell::RefCell;
-use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fs;
 use std::io::{self, Read, Seek, SeekFrom};
-use std::os::unix::fs::MetadataExt;
+use std::os::fd::{AsFd, OwnedFd};
 use std::rc::Rc;
 
+use nix::errno::Errno;
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::unistd::Pid;
 use tokio::io::Interest;
+use tokio::io::unix::AsyncFd;
 use tokio::sync::Notify;
-use tokio::task::{AbortHandle, spawn_local};
+use tokio::task::{JoinHandle, spawn_local};
 
-use shared::mount::{Mount, parse_table};
-use shared::protocol::{Process, View, ViewId};
+use shared::mount::{Mount, parse_changed};
+use shared::protocol::{View, ViewId};
 
+use super::proc::{self, Key};
 use crate::sys;
 
-/// What makes two processes see the same table: the namespace, and the root directory below which rows are shown.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-struct Key {
-    mount_namespace: u64,
-    root: (u64, u64),
-}
+/// More views are not kept: each one costs descriptors here and a card on each page.
+const MOST_VIEWS: usize = 64;
+/// As many processes of a view are named; the others are counted.
+const MOST_NAMED: usize = 16;
+/// More of a table is not read: some thirty thousand rows, or a few hundred with the longest paths that there can be.
+const MOST_TEXT: u64 = 4 << 20;
+
+/// A table's rows. Replaced, never changed, so that a page's session can keep what it has sent.
+pub type Rows = Rc<Vec<Rc<Mount>>>;
 
 /// A view that at least one process has.
 pub struct LiveView {
     /// As pages are told.
     pub view: View,
-    /// Its rows now. Replaced, never changed, so that a page's session can keep what it has sent.
-    pub rows: Rc<Vec<Mount>>,
-    /// mountinfo of one of its processes. The kernel fixes namespace and root at open, so it serves after that process
-    /// has gone; and it keeps the namespace alive, so it must go with the view.
-    mountinfo: fs::File,
-    /// Waits for the kernel's word; ends with the view.
-    _watcher: Watcher,
+    /// Its rows now.
+    pub rows: Rows,
+    /// What they were read from.
+    text: Vec<u8>,
+    /// Its processes.
+    members: Vec<Pid>,
+    /// Absent where no process is known to be there, until one is found or the view goes.
+    source: Option<Source>,
+}
+
+/// mountinfo of one of a view's processes. The kernel fixes namespace and root at open, so it serves after that process
+/// has gone; and it keeps both alive, so that nobody could unmount them.
+struct Source {
+    file: fs::File,
+    /// Waits for the kernel's word, with a duplicate of the file.
+    watcher: JoinHandle<()>,
+}
+
+/// A known process.
+struct Watched {
+    pidfd: Rc<AsyncFd<OwnedFd>>,
+    watcher: JoinHandle<()>,
+}
+
+impl Drop for Watched {
+    fn drop(&mut self) {
+        self.watcher.abort();
+    }
+}
+
+/// How much there is that the views do not tell.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct NotShown {
+    /// Views beyond the number that is kept.
+    pub views: u32,
+    /// Whether there are more processes than are looked at.
+    pub processes: bool,
 }
 
 /// All views of a sandbox.
@@ -47,17 +86,14 @@ pub struct Views {
     init: Option<Pid>,
     news: Rc<News>,
     views: HashMap<Key, LiveView>,
-    /// Each known process with what waits for its end.
-    processes: HashMap<Pid, Watcher>,
+    processes: BTreeMap<Pid, Watched>,
+    /// Mount namespaces in the order of appearance. The kernel uses their numbers again, so there are few.
     ordinals: HashMap<u64, u32>,
     next_view: u32,
+    not_shown: NotShown,
+    /// Watchers that are to end, and with them the files they hold.
+    closing: Vec<JoinHandle<()>>,
 }
-
-/// More processes than this are not looked at: a fork bomb must not make the tables slow.
-const MOST_PROCESSES: usize = 1024;
-
-/// As long as the kernel's own names may be (TASK_COMM_LEN is 16, with the zero byte).
-const LONGEST_NAME: usize = 15;
 
 /// What the kernel has said since somebody last asked.
 #[derive(Default)]
@@ -74,23 +110,17 @@ impl News {
     }
 }
 
-/// A task that ends when this is dropped.
-struct Watcher(AbortHandle);
-
-impl Drop for Watcher {
-    fn drop(&mut self) {
-        self.0.abort();
-    }
-}
-
 impl Views {
-    /// Forgets all views of a sandbox that has ended: an open mountinfo would keep its mounts alive. Their numbers are
-    /// not used again.
-    pub fn clear(&mut self) {
+    /// Forgets all views of a sandbox that has ended, whose numbers are not used again. An open mountinfo would keep its
+    /// mounts alive: these tasks end when none is open any more.
+    #[must_use]
+    pub fn clear(&mut self) -> Vec<JoinHandle<()>> {
         self.init = None;
-        self.views.clear();
         self.processes.clear();
         self.ordinals.clear();
+        self.not_shown = NotShown::default();
+        self.closing.extend(self.views.drain().filter_map(|(_, live)| live.source).map(Source::close));
+        std::mem::take(&mut self.closing)
     }
 
     /// From now on the views are those of the sandbox with this PID 1 (as numbered outside).
@@ -110,10 +140,22 @@ impl Views {
         list
     }
 
+    /// What is not among them for want of room.
+    pub fn not_shown(&self) -> NotShown {
+        self.not_shown
+    }
+
     /// The view of a process, as numbered outside.
     pub fn view_of(&self, process: Pid) -> Option<ViewId> {
-        let (key, _) = identify(process).ok()?;
+        let key = proc::identify(process).ok()?;
         self.views.get(&key).map(|live| live.view.id)
+    }
+
+    /// Takes all tables for changed. The kernel tells nobody of a new propagation type, nor the slaves of a peer group
+    /// that its last mount is gone.
+    pub fn doubt_all(&self) {
+        self.news.tables.borrow_mut().extend(self.views.values().map(|live| live.view.id));
+        self.news.came.notify_one();
     }
 
     /// Reads what has changed. True where a process ended, and [`Views::scan`] is due.
@@ -121,52 +163,95 @@ impl Views {
         let tables = self.news.tables.take();
         let ended = self.news.ended.take();
         self.processes.retain(|pid, _| !ended.contains(pid));
-        for live in self.views.values_mut().filter(|live| tables.contains(&live.view.id)) {
-            live.read_rows()?;
-        }
+        let changed = self.views.values_mut().filter(|live| tables.contains(&live.view.id));
+        // One table that cannot be read keeps no other from being read.
+        changed.map(LiveView::read_rows).fold(Ok(()), Result::and)?;
         Ok(!ended.is_empty())
     }
 
     /// Looks at all processes again: finds new views, and drops those that no process has any more.
     pub fn scan(&mut self) -> io::Result<()> {
-        let mut members: BTreeMap<Pid, (Key, String)> = BTreeMap::new();
-        let mut found: HashMap<Key, Vec<Process>> = HashMap::new();
-        for pid in self.init.map(process_tree).unwrap_or_default() {
-            // One that just ended is no process any more.
-            let (Ok((key, root)), Ok(process)) = (identify(pid), describe(pid)) else { continue };
-            found.entry(key.clone()).or_default().push(process);
-            members.insert(pid, (key, root));
-        }
-        self.watch_processes(members.keys().copied())?;
-        self.views.retain(|key, _| found.contains_key(key));
-        for (pid, (key, root)) in members {
-            if !self.views.contains_key(&key) {
-                match self.open_view(pid, &key, root) {
-                    Ok(live) => drop(self.views.insert(key, live)),
-                    // Ended in between; its pidfd will ask for another scan.
-                    Err(error) if is_gone(&error) => {}
-                    Err(error) => return Err(error),
-                }
+        let (tree, cut) = self.init.map_or_else(Default::default, proc::process_tree);
+        let mut trouble = self.watch_processes(&tree);
+        let mut found: BTreeMap<Pid, Vec<(Pid, Key)>> = BTreeMap::new();
+        for (&pid, watched) in &self.processes {
+            let views = proc::views_of(pid);
+            // What was read is about this process only if it still is one: its number may belong to another by now.
+            if !watched.has_ended() {
+                found.insert(pid, views);
             }
         }
-        for (key, live) in &mut self.views {
-            live.view.processes = found.remove(key).unwrap_or_default();
+        let mut members: HashMap<Key, Vec<Pid>> = HashMap::new();
+        for (&pid, views) in &found {
+            views.iter().for_each(|(_, key)| members.entry(*key).or_default().push(pid));
         }
-        Ok(())
+        self.drop_all_but(&members);
+        self.not_shown = NotShown { views: 0, processes: cut };
+        for (thread, key) in found.into_values().flatten() {
+            trouble = trouble.and(match self.show(thread, key) {
+                // It ended or moved on in between; that is an event, and brings another look.
+                Err(error) if is_gone(&error) => Ok(()),
+                result => result,
+            });
+        }
+        self.not_shown.views = members.keys().filter(|key| !self.views.contains_key(key)).count() as u32;
+        for (key, live) in &mut self.views {
+            live.has_members(members.remove(key).unwrap_or_default());
+        }
+        trouble
     }
 
-    fn open_view(&mut self, pid: Pid, key: &Key, root: String) -> io::Result<LiveView> {
-        let mountinfo = fs::File::open(format!("/proc/{pid}/mountinfo"))?;
-        // Between a look at the process and this open it may have moved on; the next event will find it again.
-        if identify(pid)?.0 != *key {
+    /// Lets go of the tables that no living process is known to see: the file that tells of a table also keeps its root
+    /// directory's file system busy. To be called before an unmount; the unmount must wait for these tasks to end.
+    #[must_use]
+    pub fn let_go(&mut self) -> Vec<JoinHandle<()>> {
+        let alive = |pid: &Pid| self.processes.get(pid).is_some_and(|watched| !watched.has_ended());
+        for live in self.views.values_mut().filter(|live| !live.members.iter().any(alive)) {
+            self.closing.extend(live.source.take().map(Source::close));
+        }
+        std::mem::take(&mut self.closing)
+    }
+
+    fn drop_all_but(&mut self, members: &HashMap<Key, Vec<Pid>>) {
+        let gone: Vec<LiveView> =
+            self.views.extract_if(|key, _| !members.contains_key(key)).map(|(_, live)| live).collect();
+        self.closing.retain(|task| !task.is_finished());
+        if !gone.is_empty() {
+            // With a namespace goes its part in peer groups, which other tables show.
+            self.doubt_all();
+        }
+        self.closing.extend(gone.into_iter().filter_map(|live| live.source).map(Source::close));
+    }
+
+    /// Makes sure that there is a view for what this thread sees, with a source; not where there are too many.
+    fn show(&mut self, thread: Pid, key: Key) -> io::Result<()> {
+        let known = self.views.get(&key).map(|live| (live.view.id, live.source.is_some()));
+        if let Some((_, true)) = known {
+            return Ok(());
+        }
+        if known.is_none() && self.views.len() >= MOST_VIEWS {
+            return Ok(());
+        }
+        let id = known.map_or(ViewId(self.next_view), |(id, _)| id);
+        let source = self.open(thread, &key, id)?;
+        let root = proc::root_of(thread)?;
+        let next_ordinal = self.ordinals.len() as u32;
+        let live = self.views.entry(key).or_insert_with(|| {
+            self.next_view += 1;
+            let ordinal = *self.ordinals.entry(key.mount_namespace).or_insert(next_ordinal);
+            LiveView::new(id, key, ordinal, root)
+        });
+        live.source = Some(source);
+        live.read_rows()
+    }
+
+    fn open(&self, thread: Pid, key: &Key, id: ViewId) -> io::Result<Source> {
+        let file = fs::File::open(format!("/proc/{thread}/mountinfo"))?;
+        // Between a look at the thread and this open it may have moved on; the next event will find it again.
+        if proc::identify(thread)? != *key {
             return Err(io::ErrorKind::NotFound.into());
         }
-        let next_ordinal = self.ordinals.len() as u32;
-        let ordinal = *self.ordinals.entry(key.mount_namespace).or_insert(next_ordinal);
-        let id = ViewId(self.next_view);
-        self.next_view += 1;
-        let view = View { id, mount_namespace: key.mount_namespace, ordinal, root, processes: Vec::new() };
-        let watched = sys::watch_priority(mountinfo.try_clone()?.into())?;
+        let watched = sys::watch_priority(file.try_clone()?.into())?;
         let news = self.news.clone();
         let watcher = spawn_local(async move {
             while let Ok(mut ready) = watched.ready(Interest::PRIORITY).await {
@@ -175,129 +260,99 @@ impl Views {
                 news.came.notify_one();
             }
         });
-        let watcher = Watcher(watcher.abort_handle());
-        let mut live = LiveView { view, rows: Rc::default(), mountinfo, _watcher: watcher };
-        live.read_rows()?;
-        Ok(live)
+        Ok(Source { file, watcher })
     }
 
-    fn watch_processes(&mut self, pids: impl Iterator<Item = Pid>) -> io::Result<()> {
-        let present: HashSet<Pid> = pids.collect();
-        self.processes.retain(|pid, _| present.contains(pid));
-        for pid in present {
-            if let std::collections::hash_map::Entry::Vacant(place) = self.processes.entry(pid) {
-                let pidfd = match sys::pidfd(pid).and_then(sys::watch) {
-                    Ok(pidfd) => pidfd,
-                    Err(error) if is_gone(&error) => continue,
-                    Err(error) => return Err(error),
-                };
-                let news = self.news.clone();
-                let watcher = spawn_local(async move {
-                    if pidfd.readable().await.is_ok() {
-                        news.ended.borrow_mut().insert(pid);
-                        news.came.notify_one();
-                    }
-                });
-                place.insert(Watcher(watcher.abort_handle()));
+    /// Knows these processes from now on, until they end; not more than can be looked at.
+    fn watch_processes(&mut self, pids: &[Pid]) -> io::Result<()> {
+        for &pid in pids {
+            if self.processes.contains_key(&pid) || self.processes.len() >= proc::MOST_TASKS {
+                continue;
             }
+            let pidfd = match sys::pidfd(pid).and_then(sys::watch) {
+                Ok(pidfd) => Rc::new(pidfd),
+                Err(error) if is_gone(&error) => continue,
+                Err(error) => return Err(error),
+            };
+            let (news, ended) = (self.news.clone(), pidfd.clone());
+            let watcher = spawn_local(async move {
+                if ended.readable().await.is_ok() {
+                    news.ended.borrow_mut().insert(pid);
+                    news.came.notify_one();
+                }
+            });
+            self.processes.insert(pid, Watched { pidfd, watcher });
         }
         Ok(())
+    }
+}
+
+impl Watched {
+    /// Whether the process has ended, as the kernel knows it now.
+    fn has_ended(&self) -> bool {
+        let mut polled = [PollFd::new(self.pidfd.get_ref().as_fd(), PollFlags::POLLIN)];
+        loop {
+            match poll(&mut polled, PollTimeout::ZERO) {
+                // SIGCHLD of a traced thread comes at any time; a process must not be taken for ended by it.
+                Err(Errno::EINTR) => {}
+                result => return result.is_ok_and(|ready| ready > 0),
+            }
+        }
+    }
+}
+
+impl Source {
+    /// Closes it; the task returned ends when it is closed.
+    fn close(self) -> JoinHandle<()> {
+        self.watcher.abort();
+        self.watcher
     }
 }
 
 impl LiveView {
+    fn new(id: ViewId, key: Key, ordinal: u32, root: proc::Root) -> LiveView {
+        let view = View {
+            id,
+            mount_namespace: key.mount_namespace,
+            ordinal,
+            root: root.path,
+            processes: Vec::new(),
+            more_processes: 0,
+            root_deleted: root.deleted,
+            root_mount: key.root_mount,
+            cut: false,
+        };
+        LiveView { view, rows: Rc::default(), text: Vec::new(), members: Vec::new(), source: None }
+    }
+
+    fn has_members(&mut self, members: Vec<Pid>) {
+        self.view.processes = members.iter().take(MOST_NAMED).filter_map(|&pid| proc::describe(pid).ok()).collect();
+        self.view.more_processes = (members.len() - members.len().min(MOST_NAMED)) as u32;
+        // A root directory can be renamed or deleted, of which nothing tells.
+        if let Some(root) = members.iter().find_map(|&pid| proc::root_of(pid).ok()) {
+            (self.view.root, self.view.root_deleted) = (root.path, root.deleted);
+        }
+        self.members = members;
+    }
+
     fn read_rows(&mut self) -> io::Result<()> {
-        let mut text = Vec::new();
-        self.mountinfo.seek(SeekFrom::Start(0))?;
-        self.mountinfo.read_to_end(&mut text)?;
-        let rows = parse_table(&text);
-        if rows != *self.rows {
-            self.rows = Rc::new(rows);
+        let Some(source) = &mut self.source else { return Ok(()) };
+        let mut text = Vec::with_capacity(self.text.len() + 1024);
+        source.file.seek(SeekFrom::Start(0))?;
+        Read::by_ref(&mut source.file).take(MOST_TEXT).read_to_end(&mut text)?;
+        self.view.cut = text.len() as u64 == MOST_TEXT;
+        if self.view.cut {
+            let whole = text.iter().rposition(|&byte| byte == b'\n').map_or(0, |place| place + 1);
+            text.truncate(whole);
+        }
+        if text != self.text {
+            self.rows = Rc::new(parse_changed(&self.text, &self.rows, &text));
+            self.text = text;
         }
         Ok(())
     }
 }
 
-/// PID 1 and all its descendants. Orphans become children of PID 1, so the tree holds every process of the sandbox.
-fn process_tree(init: Pid) -> Vec<Pid> {
-    let mut tree = vec![init];
-    let mut next = 0;
-    while next < tree.len() && tree.len() < MOST_PROCESSES {
-        let pid = tree[next];
-        next += 1;
-        // Each thread has the children that it forked.
-        let Ok(threads) = fs::read_dir(format!("/proc/{pid}/task")) else { continue };
-        for thread in threads.flatten() {
-            let children = fs::read_to_string(thread.path().join("children")).unwrap_or_default();
-            tree.extend(children.split_whitespace().filter_map(|pid| pid.parse().ok()).map(Pid::from_raw));
-        }
-    }
-    tree
-}
-
-/// What makes a process's view, and the path of its root directory.
-fn identify(pid: Pid) -> io::Result<(Key, String)> {
-    let root = format!("/proc/{pid}/root");
-    // The inode of the link's target is the namespace's number, as in `mnt:[4026531841]`.
-    let mount_namespace = fs::metadata(format!("/proc/{pid}/ns/mnt"))?.ino();
-    let directory = fs::metadata(&root)?;
-    let path = fs::read_link(&root)?.to_string_lossy().into_owned();
-    Ok((Key { mount_namespace, root: (directory.dev(), directory.ino()) }, path))
-}
-
-fn describe(pid: Pid) -> io::Result<Process> {
-    let status = fs::read_to_string(format!("/proc/{pid}/status"))?;
-    let field = |name: &str| status.lines().find_map(|line| line.strip_prefix(name)).map(str::trim);
-    // One number per nested PID namespace, outermost first; the second is the sandbox's.
-    let inside = field("NSpid:").and_then(|numbers| numbers.split_whitespace().nth(1)).and_then(|n| n.parse().ok());
-    Ok(Process { pid: inside.ok_or(io::ErrorKind::NotFound)?, program: program_of(pid)? })
-}
-
-/// The name of the program that a process runs. The process chooses it: it is for people to read, and nothing else.
-pub fn program_of(pid: Pid) -> io::Result<String> {
-    let name = fs::read_to_string(format!("/proc/{pid}/comm"))?;
-    if name.trim_end() != "exe" {
-        return Ok(name.trim_end().to_owned());
-    }
-    // So the kernel calls whatever was started through /proc/self/exe; its first argument says more.
-    let arguments = fs::read(format!("/proc/{pid}/cmdline"))?;
-    let first = arguments.split(|&byte| byte == 0).next().unwrap_or_default();
-    // In the middle of execve(2) there is a name already, and no argument yet; the next look finds it.
-    let name = first.rsplit(|&byte| byte == b'/').next().filter(|name| !name.is_empty()).unwrap_or(b"exe");
-    Ok(String::from_utf8_lossy(&name[..name.len().min(LONGEST_NAME)]).into_owned())
-}
-
 fn is_gone(error: &io::Error) -> bool {
     matches!(error.raw_os_error(), Some(libc::ESRCH | libc::ENOENT)) || error.kind() == io::ErrorKind::NotFound
-}
-
-#[cfg(test)]
-mod tests {
-    use std::io::{Read, Write};
-    use std::os::unix::process::CommandExt;
-    use std::process::{Command, Stdio};
-
-    use super::*;
-
-    #[test]
-    fn a_program_that_the_kernel_calls_exe_is_named_by_its_first_argument() {
-        let directory = tempfile::tempdir().expect("a directory");
-        let exe = directory.path().join("exe");
-        fs::copy("/bin/cat", &exe).expect("a copy of cat");
-        let named = |path: &std::path::Path, first: &str| {
-            let mut child = Command::new(path);
-            child.arg0(first).stdin(Stdio::piped()).stdout(Stdio::piped());
-            let mut child = child.spawn().expect("cat starts");
-            // It answers, so it has been executed from beginning to end; then it waits for more.
-            child.stdin.as_mut().expect("its input").write_all(b"!").expect("written");
-            child.stdout.as_mut().expect("its output").read_exact(&mut [0]).expect("read");
-            let name = program_of(Pid::from_raw(child.id() as i32)).expect("it runs");
-            drop(child.stdin.take());
-            child.wait().expect("it ends");
-            name
-        };
-        assert_eq!(named(&exe, "/bin/newroot"), "newroot");
-        assert_eq!(named(&exe, "a-name-that-is-far-too-long"), "a-name-that-is-");
-        assert_eq!(named("/bin/cat".as_ref(), "newroot"), "cat");
-    }
 }

@@ -17,8 +17,8 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use shared::mount::Mount;
 use shared::protocol::{
-    ACKNOWLEDGE_EACH, EndCause, Frame, FrameKind, INPUT_WINDOW, Limits, MachineId, Offset, Terminal, TerminalId, ToLab,
-    ToPage, Used, View, ViewId,
+    ACKNOWLEDGE_EACH, EndCause, Frame, FrameKind, INPUT_WINDOW, Limits, MOST_ROWS_AT_ONCE, MachineId, Offset, Terminal,
+    TerminalId, ToLab, ToPage, Used, View, ViewId,
 };
 use tempfile::TempDir;
 use tokio::io::{AsyncRead, AsyncWrite};
@@ -233,6 +233,8 @@ impl Playground {
             limits: None,
             warnings: Vec::new(),
             pongs: 0,
+            rows_told: 0,
+            not_shown: (0, false),
             closed: None,
             reason: String::new(),
         }
@@ -307,6 +309,10 @@ pub struct Page {
     pub warnings: Vec<(u64, EndCause)>,
     /// How often it was answered to a ping.
     pub pongs: u32,
+    /// How many rows were told since this page was opened, in whatever message.
+    pub rows_told: usize,
+    /// How many views the lab does not show, and whether it looks at all processes.
+    pub not_shown: (u32, bool),
     /// The code with which the lab closed the connection.
     pub closed: Option<u16>,
     /// And the reason that it gave.
@@ -476,6 +482,11 @@ impl Page {
     }
 
     fn apply(&mut self, message: ToPage) {
+        self.rows_told += match &message {
+            ToPage::View { rows: Some(rows), .. } | ToPage::Rest { rows, .. } => rows.len(),
+            ToPage::Rows { diff, .. } => diff.set.len(),
+            _ => 0,
+        };
         match message {
             ToPage::Hello { machine, terminals, .. } => {
                 self.machine = Some(machine);
@@ -489,7 +500,7 @@ impl Page {
             ToPage::TerminalGone { terminal } => drop(self.terminals.remove(&terminal).expect("a known terminal")),
             ToPage::Taken { terminal, offset } => drop(self.taken.insert(terminal, offset.0)),
             ToPage::Ownership { owner } => self.owner = owner,
-            ToPage::View { view, rows } => match rows {
+            ToPage::View { view, rows, more: _ } => match rows {
                 Some(rows) => drop(self.views.insert(view.id, (view, rows))),
                 None => {
                     let known = self.views.get_mut(&view.id).expect("a known view");
@@ -497,6 +508,11 @@ impl Page {
                 }
             },
             ToPage::Rows { view, diff } => diff.apply(&mut self.views.get_mut(&view).expect("a known view").1),
+            ToPage::Rest { view, rows, more: _ } => {
+                assert!(rows.len() <= MOST_ROWS_AT_ONCE);
+                self.views.get_mut(&view).expect("a known view").1.extend(rows);
+            }
+            ToPage::NotShown { views, processes } => self.not_shown = (views, processes),
             ToPage::ViewGone { view } => drop(self.views.remove(&view).expect("a known view")),
             ToPage::Limits { limits, used } => self.limits = Some((limits, used)),
             ToPage::Ends { in_seconds, why } => self.warnings.push((in_seconds, why)),

@@ -1,44 +1,88 @@
-//! The mount tables: a card for each view, with what appeared, what went, and what is in one card only.
+//! The mount tables: a card for each view, or two cards compared. What a card shows is made in [`lines`]; here is the
+//! frame around it, and how often it is made anew.
+
+mod compare;
+mod lines;
+mod row;
 
 use std::collections::HashSet;
+use std::time::Duration;
 
-use leptos::html::{Article, Tr};
+use leptos::ev::KeyboardEvent;
+use leptos::html::Article;
 use leptos::prelude::*;
 use shared::mount::{Mount, MountId};
 use shared::protocol::ViewId;
-use shared::tables::{only_in_one, tree_order};
+use shared::tables::only_in_one;
+use wasm_bindgen::JsCast;
+use wasm_bindgen::closure::Closure;
+use web_sys::{HtmlElement, ResizeObserver};
 
 use crate::icons::{NamespaceSign, hue};
-use crate::tables::{Card, Mark};
-use crate::{Page, words};
+use crate::tables::{Card, Mark, Tables};
+use crate::{Page, storage, words};
+use lines::{Form, Lines, Look, MOST_SHOWN};
 
-/// A row as it is shown.
-#[derive(Clone, Debug, PartialEq)]
-struct Line {
-    mount: Mount,
-    mark: Mark,
-    depth: usize,
-    /// How much of the mount point only repeats the parent's, in bytes.
-    prefix: usize,
-    only_here: bool,
+/// Between two times that the cards are made anew, in milliseconds: no screen shows more.
+const PAUSE: f64 = 16.0;
+/// And this many times as long as that took: under a storm of mounts the page stays usable.
+const PAUSE_TIMES: f64 = 4.0;
+/// Under this key the browser remembers the form.
+const FORM: &str = "newroot-mounts";
+
+/// What the learner chose to see, and when to look: for all cards.
+#[derive(Clone, Copy)]
+struct Looks {
+    form: RwSignal<Form>,
+    filter: RwSignal<String>,
+    comparing: RwSignal<bool>,
+    /// Changes when the tables have changed and may be shown again.
+    beat: RwSignal<u32>,
+    /// How many milliseconds the cards took since the last beat.
+    spent: StoredValue<f64>,
 }
 
 /// The mounts pane.
 #[component]
 pub fn MountsPane(page: Page) -> impl IntoView {
+    let form = if storage::get(FORM).as_deref() == Some("table") { Form::Table } else { Form::Tree };
+    let looks = Looks {
+        form: RwSignal::new(form),
+        filter: RwSignal::new(String::new()),
+        comparing: RwSignal::new(false),
+        beat: RwSignal::new(0),
+        spent: StoredValue::new(0.0),
+    };
+    keep_time(page, looks);
     let ids = Memo::new(move |_| {
-        page.model.tables.with(|tables| tables.cards().iter().map(|card| card.view.id).collect::<Vec<_>>())
+        looks.beat.track();
+        page.model.tables.with_untracked(|tables| tables.cards().iter().map(|card| card.view.id).collect::<Vec<_>>())
     });
-    let alone = Memo::new(move |_| page.model.tables.with(|tables| alone(tables.cards())));
+    let alone = Memo::new(move |_| {
+        looks.beat.track();
+        page.model.tables.with_untracked(|tables| alone(tables.cards()))
+    });
+    let hint = move || {
+        looks.beat.track();
+        page.model.tables.with_untracked(summary)
+    };
+    let latest = move || {
+        looks.beat.track();
+        page.model.tables.with_untracked(words::mounts::latest)
+    };
+    let compares = Memo::new(move |_| looks.comparing.get() && ids.with(|ids| ids.len() > 1));
     view! {
         <section id="mounts" class="pane mounts" aria-label="Mount tables" tabindex="-1">
             <header>
                 <h2>"Mounts"</h2>
-                <span class="hint">{move || summary(ids.get().len())}</span>
+                <span class="hint">{hint}</span>
+                <Controls looks ids/>
             </header>
-            <div class="cards">
-                <For each=move || ids.get() key=|id| *id let:id><CardView page id alone/></For>
-                <Show when=move || ids.get().is_empty()>
+            <p class="visually-hidden" role="status">{latest}</p>
+            <Show when=move || compares.get()><compare::Compare page looks ids/></Show>
+            <div class="cards" hidden=move || compares.get()>
+                <For each=move || ids.get() key=|id| *id let:id><CardView page looks id alone/></For>
+                <Show when=move || ids.with(Vec::is_empty)>
                     <p class="notice">
                         "The mount table of every mount namespace in your machine appears here, "
                         "as the kernel tells it, the moment it changes."
@@ -49,58 +93,163 @@ pub fn MountsPane(page: Page) -> impl IntoView {
     }
 }
 
-fn summary(views: usize) -> &'static str {
-    match views {
-        0 => "",
-        1 => "one mount namespace so far; a new one gets its own card",
-        _ => "one card for each mount namespace and root directory",
+/// Follows the tables, but not faster than the page can show them.
+fn keep_time(page: Page, looks: Looks) {
+    let last = StoredValue::new(f64::NEG_INFINITY);
+    let waits = StoredValue::new(false);
+    let beat = move || {
+        waits.set_value(false);
+        looks.spent.set_value(0.0);
+        last.set_value(now());
+        looks.beat.update(|beat| *beat = beat.wrapping_add(1));
+    };
+    Effect::new(move |_| {
+        page.model.tables.track();
+        let pause = PAUSE.max(looks.spent.get_value() * PAUSE_TIMES);
+        let left = last.get_value() + pause - now();
+        if left <= 0.0 {
+            beat();
+        } else if !waits.get_value() {
+            waits.set_value(true);
+            set_timeout(beat, Duration::from_millis(left.ceil() as u64));
+        }
+    });
+}
+
+fn now() -> f64 {
+    window().performance().map_or_else(js_sys::Date::now, |performance| performance.now())
+}
+
+#[component]
+fn Controls(looks: Looks, ids: Memo<Vec<ViewId>>) -> impl IntoView {
+    let is_table = move || looks.form.get() == Form::Table;
+    let switch = move |_| {
+        let form = if looks.form.get_untracked() == Form::Table { Form::Tree } else { Form::Table };
+        looks.form.set(form);
+        storage::set(FORM, (form == Form::Table).then_some("table"));
+    };
+    let clear = move |event: KeyboardEvent| {
+        if event.key() == "Escape" && !looks.filter.with_untracked(String::is_empty) {
+            event.prevent_default();
+            looks.filter.set(String::new());
+        }
+    };
+    let alone = move || ids.with(|ids| ids.len() < 2);
+    view! {
+        <div class="looks" role="group" aria-label="How mounts are shown">
+            <input
+                type="search"
+                placeholder="Filter"
+                aria-label="Filter mounts by any text in a row"
+                prop:value=looks.filter
+                on:input=move |event| looks.filter.set(event_target_value(&event))
+                on:keydown=clear
+            />
+            <button class="quiet" aria-pressed=move || is_table().to_string() on:click=switch
+                title="All columns of mountinfo, in the kernel's order, instead of the tree">"Table"</button>
+            <button class="quiet" aria-pressed=move || (looks.comparing.get() && !alone()).to_string() disabled=alone
+                title="Two mount tables side by side: what is in one only, and what differs"
+                on:click=move |_| looks.comparing.update(|comparing| *comparing = !*comparing)>"Compare"</button>
+        </div>
     }
+}
+
+fn summary(tables: &Tables) -> String {
+    let mut said = match tables.cards().len() {
+        0 => String::new(),
+        1 => "one mount namespace so far; a new one gets its own card".to_owned(),
+        _ => "a card for each mount namespace and root directory".to_owned(),
+    };
+    let (views, processes) = tables.not_shown;
+    if views > 0 {
+        said = format!("{views} more are not shown: these are as many as fit");
+    }
+    if processes {
+        said += "; more processes run than are looked at";
+    }
+    said
 }
 
 /// Per view, the mounts that no other card has.
 fn alone(cards: &[Card]) -> Vec<(ViewId, HashSet<MountId>)> {
-    let there: Vec<&Card> = cards.iter().filter(|card| !card.mark.is_gone()).collect();
-    let mounts: Vec<Vec<Mount>> = there.iter().map(|card| card.mounts()).collect();
-    let tables: Vec<&[Mount]> = mounts.iter().map(Vec::as_slice).collect();
+    let there: Vec<&Card> = cards.iter().filter(|card| !card.mark.is_gone() && !card.is_arriving()).collect();
+    let mounts: Vec<Vec<&Mount>> = there.iter().map(|card| card.mounts().collect()).collect();
+    let tables: Vec<&[&Mount]> = mounts.iter().map(Vec::as_slice).collect();
     there.iter().map(|card| card.view.id).zip(only_in_one(&tables)).collect()
 }
 
-fn lines(card: &Card, alone: &HashSet<MountId>) -> Vec<Line> {
-    let mounts: Vec<Mount> = card.rows.iter().map(|row| row.mount.clone()).collect();
-    let parent = |mount: &Mount| mounts.iter().find(|other| other.id == mount.parent && other.id != mount.id);
-    let line = |(place, depth): (usize, usize)| {
-        let mount = &mounts[place];
-        Line {
-            mount: mount.clone(),
-            mark: card.rows[place].mark,
-            depth,
-            prefix: words::prefix(mount, parent(mount)).len(),
-            only_here: alone.contains(&mount.id),
-        }
-    };
-    tree_order(&mounts).into_iter().map(line).collect()
-}
-
 #[component]
-fn CardView(page: Page, id: ViewId, alone: Memo<Vec<(ViewId, HashSet<MountId>)>>) -> impl IntoView {
-    let card = Memo::new(move |_| page.model.tables.with(|tables| tables.card(id).cloned()));
-    let of_view = move |tell: fn(&Card) -> String| move || card.with(|card| card.as_ref().map(tell));
-    let ordinal = Memo::new(move |_| card.with(|card| card.as_ref().map(|card| card.view.ordinal)));
-    let mark = Memo::new(move |_| card.with(|card| card.as_ref().map(|card| card.mark).unwrap_or_default()));
-    let rows = Memo::new(move |_| {
-        let nothing = HashSet::new();
-        card.with(|card| {
-            let Some(card) = card else { return Vec::new() };
-            alone.with(|alone| {
-                let alone = alone.iter().find(|(view, _)| *view == id).map_or(&nothing, |(_, mounts)| mounts);
-                lines(card, alone)
-            })
+fn CardView(page: Page, looks: Looks, id: ViewId, alone: Memo<Vec<(ViewId, HashSet<MountId>)>>) -> impl IntoView {
+    let card = move |tell: fn(&Card) -> String| {
+        Memo::new(move |_| {
+            looks.beat.track();
+            page.model.tables.with_untracked(|tables| tables.card(id).map(tell).unwrap_or_default())
         })
+    };
+    let of_card = move |read: fn(&Card) -> Option<u64>| {
+        Memo::new(move |_| {
+            looks.beat.track();
+            page.model.tables.with_untracked(|tables| tables.card(id).and_then(read))
+        })
+    };
+    let mark = Memo::new(move |_| {
+        looks.beat.track();
+        page.model.tables.with_untracked(|tables| tables.card(id).map(|card| card.mark).unwrap_or_default())
     });
-    let root = Memo::new(move |_| card.with(|card| card.as_ref().map(|card| card.view.root.clone())));
-    let moved = move || root.get().filter(|root| root != "/");
-    let title = format!("card-{}", id.0);
+    let ordinal = of_card(|card| Some(card.view.ordinal.into()));
+    let ordinal = Signal::derive(move || ordinal.get().map(|ordinal| ordinal as u32));
+    let processes = card(|card| words::processes(&card.view));
+    let namespace = card(|card| card.view.mount_namespace.to_string());
+    let root = card(|card| card.view.root.clone());
+    let root_words = card(|card| match (card.view.root.as_str(), card.view.root_deleted) {
+        ("/", false) => String::new(),
+        (root, false) => words::mounts::path(root),
+        (root, true) => format!("{} (deleted)", words::mounts::path(root)),
+    });
+    let why_empty = card(words::mounts::why_empty);
+    let cut =
+        card(|card| if card.view.cut { "The table goes on; no more of it is told.".to_owned() } else { String::new() });
+
     let element = NodeRef::<Article>::new();
+    let width = width_of(element);
+    let alone = Memo::new(move |_| {
+        let of_card = |alone: &Vec<(ViewId, HashSet<MountId>)>| alone.iter().find(|(view, _)| *view == id).cloned();
+        alone.with(of_card).map(|(_, mounts)| mounts).unwrap_or_default()
+    });
+    let unfolded = RwSignal::new(HashSet::new());
+    let most = RwSignal::new(MOST_SHOWN);
+    let revision = of_card(|card| Some(card.revision()));
+    let lines = Memo::new(move |_| {
+        revision.track();
+        let began = now();
+        let filter = looks.filter.with(|filter| filter.trim().to_lowercase());
+        let look = |unfolded: &HashSet<MountId>| {
+            let look = Look { form: looks.form.get(), filter: &filter, unfolded, most: most.get() };
+            let of_card = |card: &Card| alone.with(|alone| lines::lines(card, alone, &look));
+            page.model.tables.with_untracked(|tables| tables.card(id).map(of_card).unwrap_or_default())
+        };
+        let lines: Lines = unfolded.with(look);
+        looks.spent.update_value(|spent| *spent += now() - began);
+        lines
+    });
+    let newest = Memo::new(move |_| lines.with(Lines::newest));
+    Effect::new(move |_| {
+        let (Some(card), Some(id)) = (element.get(), newest.get()) else { return };
+        // Once for all rows of this change, when they are in the document.
+        request_animation_frame(move || {
+            if let Ok(Some(row)) = card.query_selector(&format!("tr[data-id='{}']", id.0)) {
+                row::show_row(&row.unchecked_into(), row::ROW);
+            }
+        });
+    });
+    let left_out = Memo::new(move |_| lines.with(|lines| lines.left_out));
+    let empty = Memo::new(move |_| lines.with(|lines| lines.order.is_empty()));
+    let why_empty = move || match looks.filter.with(|filter| filter.trim().is_empty()) {
+        true => why_empty.get(),
+        false => looks.filter.with(|filter| format!("No row has “{}” in it.", filter.trim())),
+    };
+
+    let title = format!("card-{}", id.0);
     Effect::new(move |_| {
         if let (Some(card), Mark::New(_)) = (element.get(), mark.get_untracked()) {
             show_card(&card);
@@ -112,114 +261,97 @@ fn CardView(page: Page, id: ViewId, alone: Memo<Vec<(ViewId, HashSet<MountId>)>>
             node_ref=element
             aria-labelledby=labelled_by
             data-view=id.0.to_string()
-            data-namespace=of_view(|card| card.view.mount_namespace.to_string())
-            data-ordinal=of_view(|card| card.view.ordinal.to_string())
-            data-root=move || root.get()
+            data-namespace=namespace
+            data-ordinal=move || ordinal.get().map(|ordinal| ordinal.to_string())
+            data-root=root
             data-state=move || words::mark_name(mark.get())
             data-hue=move || hue(ordinal.get())
+            data-width=width
         >
             <header>
-                <h3 id=title><NamespaceSign ordinal=ordinal/>{of_view(|card| words::view(&card.view))}</h3>
-                <span class="inode" title="The mount namespace, as readlink /proc/PID/ns/mnt tells it">
-                    {of_view(|card| card.view.mount_namespace.to_string())}
-                </span>
-                {note(page, mark.into(), false)}
-                <span class="processes" title=of_view(|card| words::processes(&card.view))>
-                    {of_view(|card| words::processes(&card.view))}
-                </span>
-                <Show when=move || moved().is_some()>
-                    <span class="root">"root directory " <code>{moved}</code></span>
+                <h3 id=title><NamespaceSign ordinal=ordinal/>{card(|card| words::view(&card.view))}</h3>
+                <span class="inode" title="The mount namespace, as readlink /proc/PID/ns/mnt tells it">{namespace}</span>
+                {row::note(page, mark.into())}
+                <span class="processes" title=processes>{processes}</span>
+                <Show when=move || !root_words.with(String::is_empty)>
+                    <span class="root">"root directory " <code title=root_words>{root_words}</code></span>
                 </Show>
             </header>
-            <Show
-                when=move || !rows.with(Vec::is_empty)
-                fallback=move || view! { <p class="notice">{move || why_empty(moved().is_some())}</p> }
-            >
-                <div class="table" role="group" tabindex="0" aria-labelledby=table_labelled_by.clone()>
-                    <table>
-                        <thead>
-                            <tr>
-                                <th scope="col">"Mount point"</th>
-                                <th scope="col">"Type"</th>
-                                <th scope="col">"Propagation"</th>
-                                <th scope="col">"Source, options"</th>
-                            </tr>
-                        </thead>
+            <Show when=move || !empty.get() fallback=move || view! { <p class="notice">{why_empty}</p> }>
+                <div class="table" role="group" tabindex="0" aria-labelledby=table_labelled_by.clone() on:keydown=move_in_table>
+                    <table data-form=move || if looks.form.get() == Form::Table { "table" } else { "tree" }>
+                        <row::Head looks/>
                         <tbody>
-                            <For each=move || rows.get() key=|line| format!("{line:?}") let:line>
-                                <RowView page line/>
+                            <For each=move || lines.with(|lines| lines.order.clone()) key=|key| *key let:key>
+                                <row::Row page looks view=id lines key unfolded/>
                             </For>
                         </tbody>
                     </table>
+                    <Show when=move || left_out.get() != 0>
+                        <p class="notice">
+                            {move || format!("… and {} more rows: filter, or ", left_out.get())}
+                            <button class="quiet" on:click=move |_| most.update(|most| *most *= 4)>"show more"</button>
+                        </p>
+                    </Show>
+                    <Show when=move || !cut.with(String::is_empty)><p class="notice">{cut}</p></Show>
                 </div>
             </Show>
         </article>
     }
 }
 
-fn why_empty(moved: bool) -> &'static str {
-    match moved {
-        true => "No mount is reachable below this root: chroot moved the root directory, not a mount.",
-        false => "No mount is reachable here.",
-    }
-}
-
-#[component]
-fn RowView(page: Page, line: Line) -> impl IntoView {
-    let Line { mount, mark, depth, prefix, only_here } = line;
-    let row = NodeRef::<Tr>::new();
+/// How wide a card is, in a word, for the style sheet. A container query would say the same, but with some hundred rows in
+/// the container Chromium 156 spends 25 ms more on each change of style anywhere in the page.
+fn width_of(card: NodeRef<Article>) -> RwSignal<&'static str> {
+    let width = RwSignal::new("middle");
     Effect::new(move |_| {
-        if let (Some(row), Mark::New(_)) = (row.get(), mark) {
-            show_row(&row);
-        }
+        let Some(card) = card.get() else { return };
+        let seen = card.clone();
+        let resized = Closure::<dyn Fn()>::new(move || {
+            let now = match seen.client_width() {
+                ..360 => "narrow",
+                360..640 => "middle",
+                640.. => "wide",
+            };
+            if width.try_get_untracked().is_some_and(|before| before != now) {
+                width.set(now);
+            }
+        });
+        let Ok(observer) = ResizeObserver::new(resized.as_ref().unchecked_ref()) else { return };
+        observer.observe(&card);
+        // The browser calls it as long as it observes.
+        let held = StoredValue::new_local((observer, resized));
+        on_cleanup(move || {
+            held.try_with_value(|(observer, _)| observer.disconnect());
+        });
     });
-    let details = format!("{} {}", mount.source, mount.options);
-    let (above, own) = mount.mount_point.split_at(prefix);
-    view! {
-        <tr
-            node_ref=row
-            data-mount-point=mount.mount_point.clone()
-            data-fs-type=mount.fs_type.clone()
-            data-state=words::mark_name(mark)
-            data-only-here=only_here.then_some("")
-        >
-            <th scope="row" data-depth=depth.min(5).to_string() title=mount.mount_point.clone()>
-                <span class="above">{above.to_owned()}</span>{own.to_owned()}
-            </th>
-            <td>{mount.fs_type.clone()}</td>
-            <td title=words::propagation_meaning(&mount.propagation)>{words::propagation(&mount.propagation)}</td>
-            <td>
-                <span class="details">
-                    <span class="source" title=details.clone()>{details.clone()}</span>
-                    {note(page, Signal::stored(mark), only_here)}
-                </span>
-            </td>
-        </tr>
-    }
+    width
 }
 
-/// What is said of a row or a card besides its content: the mark in a word, and its age where there is room.
-fn note(page: Page, mark: Signal<Mark>, only_here: bool) -> impl IntoView {
-    let word = move || match mark.get() {
-        Mark::None if only_here => "only here",
-        mark => words::mark_name(mark),
+/// The arrow keys go from row to row; Enter opens one.
+fn move_in_table(event: KeyboardEvent) {
+    let Some(table) = event.current_target().map(|target| target.unchecked_into::<HtmlElement>()) else { return };
+    let Ok(buttons) = table.query_selector_all("th > button") else { return };
+    let focused = document().active_element();
+    let place = (0..buttons.length())
+        .find(|&place| buttons.item(place).is_some_and(|button| focused.as_deref() == Some(button.as_ref())));
+    let last = buttons.length().saturating_sub(1);
+    let next = match event.key().as_str() {
+        "ArrowDown" => place.map_or(0, |place| (place + 1).min(last)),
+        "ArrowUp" => place.map_or(last, |place| place.saturating_sub(1)),
+        "Home" => 0,
+        "End" => last,
+        _ => return,
     };
-    let age = move || words::mark_age(mark.get(), page.model.now.get());
-    view! { <span class="note">{word}<span class="age">{age}</span></span> }
-}
-
-/// Brings a new row into sight within its card, and moves nothing else on the page.
-fn show_row(row: &web_sys::HtmlElement) {
-    let Ok(Some(table)) = row.closest(".table") else { return };
-    let (seen, line) = (table.get_bounding_client_rect(), row.get_bounding_client_rect());
-    let below = line.bottom() - seen.bottom();
-    if below > 0.0 {
-        table.set_scroll_top(table.scroll_top() + below.ceil() as i32);
+    if let Some(button) = buttons.item(next) {
+        event.prevent_default();
+        // A button can take the focus.
+        let _ = button.unchecked_into::<HtmlElement>().focus();
     }
 }
 
 /// Brings a new card into sight where there are more than fit side by side.
-fn show_card(card: &web_sys::HtmlElement) {
+fn show_card(card: &HtmlElement) {
     let Some(cards) = card.parent_element() else { return };
     let (seen, place) = (cards.get_bounding_client_rect(), card.get_bounding_client_rect());
     let beyond = place.right() - seen.right();

@@ -2,19 +2,16 @@
 
 use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, HashMap};
-use std::rc::Rc;
 
 use tokio_tungstenite::tungstenite::Message;
 
-use shared::mount::{Mount, TableDiff};
-use shared::protocol::{
-    Frame, FrameKind, Offset, TAKEN_EACH, Terminal as Described, TerminalId, ToPage, Used, View, ViewId, WINDOW,
-};
+use shared::protocol::{Frame, FrameKind, Offset, TAKEN_EACH, Terminal as Described, TerminalId, ToPage, Used, WINDOW};
 
 use crate::lab::Lab;
 use crate::lab::state::Ending;
 use crate::lab::terminal::Terminal;
 use crate::lab::terminal::pump::PIECE;
+use crate::lab::told::Told;
 
 /// What one page has.
 #[derive(Default)]
@@ -31,7 +28,7 @@ struct Has {
     /// What it was told of its ownership.
     owner: Option<bool>,
     terminals: BTreeMap<TerminalId, Shown>,
-    views: HashMap<ViewId, (View, Rc<Vec<Mount>>)>,
+    views: Told,
     used: Option<Used>,
     ending: Option<Ending>,
 }
@@ -114,7 +111,7 @@ impl Page {
             has.owner = Some(owner);
             messages.extend(text(&ToPage::Ownership { owner }));
         }
-        has.catch_up_views(lab, &mut messages);
+        messages.extend(has.views.catch_up(&lab.views()).iter().filter_map(text));
         has.catch_up_terminals(lab, &mut messages);
         has.catch_up_limits(lab, &mut messages);
         messages
@@ -158,37 +155,6 @@ impl Has {
                 Some(ending) => ToPage::Ends { in_seconds: ending.in_seconds(), why: ending.cause },
                 None => ToPage::Stays,
             }));
-        }
-    }
-
-    fn catch_up_views(&mut self, lab: &Lab, messages: &mut Vec<Message>) {
-        let views = lab.views();
-        let live = views.list();
-        let gone: Vec<ViewId> =
-            self.views.keys().filter(|id| !live.iter().any(|l| l.view.id == **id)).copied().collect();
-        for view in gone {
-            self.views.remove(&view);
-            messages.extend(text(&ToPage::ViewGone { view }));
-        }
-        for live in live {
-            match self.views.get_mut(&live.view.id) {
-                None => {
-                    let rows = Some(live.rows.to_vec());
-                    messages.extend(text(&ToPage::View { view: live.view.clone(), rows }));
-                    self.views.insert(live.view.id, (live.view.clone(), live.rows.clone()));
-                }
-                Some((view, rows)) => {
-                    if *view != live.view {
-                        messages.extend(text(&ToPage::View { view: live.view.clone(), rows: None }));
-                        *view = live.view.clone();
-                    }
-                    if !Rc::ptr_eq(rows, &live.rows) {
-                        let diff = TableDiff::between(rows, &live.rows);
-                        messages.extend(text(&ToPage::Rows { view: live.view.id, diff }));
-                        *rows = live.rows.clone();
-                    }
-                }
-            }
         }
     }
 }

@@ -51,7 +51,10 @@ impl Lab {
         // Whatever keeps a mount or a network namespace of the old machine alive goes before there is a new one: its
         // memory is paid from the same cgroup.
         drop(old);
-        self.views.borrow_mut().clear();
+        let closing = self.views.borrow_mut().clear();
+        for task in closing {
+            let _ended_or_aborted = task.await;
+        }
         self.mirror.send_replace(None);
         // Tasks that were told to end do so at their next turn, and drop what they hold.
         tokio::task::yield_now().await;
