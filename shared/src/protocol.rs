@@ -14,6 +14,12 @@ pub const ACKNOWLEDGE_EACH: u64 = 16 * 1024;
 /// The WebSocket close code of a lab that has ended: the page offers a new machine instead of reconnecting.
 pub const CLOSE_LAB_ENDED: u16 = 4000;
 
+/// The close code where as many labs run as the server may have; the reason says so.
+pub const CLOSE_ROOM_FULL: u16 = 4001;
+
+/// The close code where there is a lab to be had, but it cannot be started, or does not answer; the reason says why.
+pub const CLOSE_NO_LAB: u16 = 4002;
+
 /// A terminal of a lab, numbered from 0 in the order of opening, never used again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct TerminalId(pub u32);

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use js_sys::{ArrayBuffer, JSON};
 use leptos::prelude::*;
-use shared::protocol::{CLOSE_LAB_ENDED, MachineId, ToLab, ToPage};
+use shared::protocol::{CLOSE_LAB_ENDED, CLOSE_NO_LAB, CLOSE_ROOM_FULL, MachineId, ToLab, ToPage};
 use wasm_bindgen::prelude::*;
 use web_sys::{BinaryType, CloseEvent, MessageEvent, WebSocket};
 
@@ -55,7 +55,7 @@ pub fn open(page: Page) {
     });
     let lose = listener(move |event| {
         if current() {
-            closed(page, event.unchecked_into::<CloseEvent>().code());
+            closed(page, &event.unchecked_into::<CloseEvent>());
         }
     });
     socket.set_onopen(Some(greet.as_ref().unchecked_ref()));
@@ -84,9 +84,9 @@ pub fn close(page: Page) {
     });
 }
 
-/// Tries again at once if the connection is lost: the network came back, or the learner did.
+/// Tries again at once where that is due anyway: the network came back, or the learner did.
 pub fn hasten(page: Page) {
-    if page.model.connection.get_untracked() == Connection::Lost {
+    if page.model.connection.get_untracked().is_retried() {
         page.link.update_value(|link| link.failures = 0);
         open(page);
     }
@@ -129,13 +129,19 @@ fn receive(page: Page, text: &JsValue) {
     page.model.receive(message);
 }
 
-fn closed(page: Page, code: u16) {
+fn closed(page: Page, event: &CloseEvent) {
     page.outbox.attach(None);
-    if code == CLOSE_LAB_ENDED {
-        page.model.connection.set(Connection::Ended);
+    let connection = match event.code() {
+        CLOSE_LAB_ENDED => Connection::Ended,
+        CLOSE_ROOM_FULL => Connection::Full,
+        CLOSE_NO_LAB => Connection::Refused,
+        _ => Connection::Lost,
+    };
+    page.model.reason.set(event.reason());
+    page.model.connection.set(connection);
+    if !connection.is_retried() {
         return;
     }
-    page.model.connection.set(Connection::Lost);
     let (number, failures) = page
         .link
         .try_update_value(|link| {

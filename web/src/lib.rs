@@ -8,6 +8,7 @@ mod clipboard;
 mod connection;
 mod content;
 mod icons;
+mod keys;
 mod model;
 mod outbox;
 mod panes;
@@ -26,6 +27,7 @@ use wasm_bindgen::prelude::*;
 use connection::Link;
 use model::Model;
 use outbox::Outbox;
+use panes::Choice;
 use terminal::Screens;
 use theme::Theme;
 
@@ -37,6 +39,7 @@ struct Page {
     outbox: Outbox,
     link: StoredValue<Link, LocalStorage>,
     theme: RwSignal<Theme>,
+    code: Choice,
 }
 
 /// Starts the page. The loader calls it once the wasm is there.
@@ -58,9 +61,11 @@ fn App() -> impl IntoView {
         outbox,
         link: StoredValue::new_local(Link::default()),
         theme: theme::signal(),
+        code: Choice::new(),
     };
     connection::open(page);
     content::fetch(page.model);
+    keys::listen(page);
     window_event_listener(leptos::ev::online, move |_| connection::hasten(page));
     window_event_listener(leptos::ev::focus, move |_| connection::hasten(page));
     Effect::new(move |_| {

@@ -20,6 +20,17 @@ pub enum Connection {
     Lost,
     /// The lab is no more; only a new machine helps.
     Ended,
+    /// Every machine of the server is taken; the first that is free is this page's.
+    Full,
+    /// The server has a machine to give, but could not start it.
+    Refused,
+}
+
+impl Connection {
+    /// Whether the page tries again by itself.
+    pub fn is_retried(self) -> bool {
+        matches!(self, Connection::Lost | Connection::Full | Connection::Refused)
+    }
 }
 
 /// The four panes, in the order of the keyboard.
@@ -51,6 +62,8 @@ pub enum Loaded<T> {
 pub struct Model {
     /// How the page stands with its lab.
     pub connection: RwSignal<Connection>,
+    /// What the server said when it had no machine to give; else empty.
+    pub reason: RwSignal<String>,
     /// The lab's terminals, in the order of their tabs.
     pub terminals: RwSignal<Vec<Terminal>>,
     /// The terminal in front: the one that was used last.
@@ -74,6 +87,7 @@ impl Model {
     pub fn new() -> Model {
         let model = Model {
             connection: RwSignal::new(Connection::Connecting),
+            reason: RwSignal::new(String::new()),
             terminals: RwSignal::new(Vec::new()),
             front: RwSignal::new(None),
             tables: RwSignal::new(Tables::default()),
@@ -153,6 +167,14 @@ impl Model {
             let step = lesson.steps.iter().position(|step| step.slug == address.step).unwrap_or(0);
             Some((lesson.clone(), step))
         })
+    }
+
+    /// Goes some steps on, or back where `by` is negative, and stays where there is none.
+    pub fn turn(self, by: isize) {
+        let Some((lesson, place)) = untrack(|| self.place()) else { return };
+        if let Some(step) = place.checked_add_signed(by).and_then(|place| lesson.steps.get(place)) {
+            Address::go(&lesson.slug, &step.slug);
+        }
     }
 
     /// The step of the address.

@@ -56,6 +56,7 @@ fn with_type(name: &str, content: Vec<u8>) -> Response {
         Some("css") => "text/css; charset=utf-8",
         Some("wasm") => "application/wasm",
         Some("svg") => "image/svg+xml",
+        Some("woff2") => "font/woff2",
         _ => "application/octet-stream",
     };
     ([(header::CONTENT_TYPE, kind)], content).into_response()

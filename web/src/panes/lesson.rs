@@ -1,15 +1,14 @@
-//! The lesson: a step's prose, its commands that run with one click, its folds, and the way to the other steps.
-
-use std::time::Duration;
+//! The lesson: a step's prose and folds, and the way to the other steps.
 
 use leptos::html::Div;
 use leptos::prelude::*;
 use shared::lesson::{Block, Lesson};
 
+use super::command::Command;
+use crate::Page;
 use crate::address::Address;
-use crate::icons::{Icon, NamespaceSign};
-use crate::model::{Connection, Loaded, Pane};
-use crate::{Page, clipboard};
+use crate::icons::Icon;
+use crate::model::Loaded;
 
 /// The lesson pane.
 #[component]
@@ -29,6 +28,7 @@ pub fn LessonPane(page: Page) -> impl IntoView {
             <div class="lesson-body" node_ref=body>
                 {move || place.get().map(|(lesson, step)| view! {
                     <article class="prose">
+                        <p class="kicker">{format!("Step {} of {}", step + 1, lesson.steps.len())}</p>
                         <h2>{lesson.steps.get(step).map(|step| step.title.clone())}</h2>
                         {blocks(page, lesson.steps.get(step).map(|step| step.blocks.clone()).unwrap_or_default())}
                     </article>
@@ -90,67 +90,11 @@ fn one(page: Page, block: Block) -> AnyView {
         Block::Prose { html } => view! { <div class="text" inner_html=html></div> }.into_any(),
         Block::Command { terminal, text } => view! { <Command page terminal text/> }.into_any(),
         Block::Fold { title, blocks: folded } => view! {
-            <details>
-                <summary>{Icon::NEXT.show()} {title}</summary>
+            <details data-fold=title.to_lowercase()>
+                <summary>{Icon::NEXT.show()} <span>{title.clone()}</span></summary>
                 <div class="folded">{blocks(page, folded)}</div>
             </details>
         }
         .into_any(),
     }
-}
-
-/// A command that runs in the terminal it names, and can be copied.
-#[component]
-fn Command(page: Page, terminal: String, text: String) -> impl IntoView {
-    let copied = RwSignal::new(false);
-    let (name, command) = (terminal.clone(), text.clone());
-    let run = move |_| run(page, &name, &command);
-    let command = text.clone();
-    let copy = move |_| {
-        clipboard::copy(&command);
-        copied.set(true);
-        set_timeout(move || copied.set(false), Duration::from_millis(1500));
-    };
-    let name = terminal.clone();
-    let ordinal = Signal::derive(move || page.model.ordinal(page.model.terminal_named(&name)?.view));
-    let closed = move || page.model.connection.get() != Connection::Open;
-    view! {
-        <div class="command">
-            <button
-                class="run"
-                aria-label=format!("Run in {terminal}: {text}")
-                aria-disabled=move || closed().then_some("true")
-                on:click=run
-            >
-                {Icon::RUN.show()}
-                <code>{text.clone()}</code>
-            </button>
-            <span class="where" aria-hidden="true"><NamespaceSign ordinal/>{terminal.clone()}</span>
-            <button
-                class="copy"
-                aria-label=format!("Copy: {text}")
-                title=move || if copied.get() { "Copied" } else { "Copy" }
-                on:click=copy
-            >
-                {move || if copied.get() { Icon::DONE.show() } else { Icon::COPY.show() }}
-            </button>
-        </div>
-    }
-}
-
-/// Types a command into a terminal and brings that to the front. Where its shell has ended, the offer of a new one
-/// is what comes to the front.
-fn run(page: Page, name: &str, command: &str) {
-    let Some(terminal) = page.model.terminal_named(name) else { return };
-    if page.model.connection.get_untracked() != Connection::Open {
-        return;
-    }
-    page.model.front.set(Some(terminal.id));
-    page.model.pane.set(Pane::Terminals);
-    let command = command.to_owned();
-    // After the terminal has become visible: what is hidden takes no focus.
-    request_animation_frame(move || match terminal.running {
-        true => page.screens.run(terminal.id, &command),
-        false => page.screens.focus(terminal.id),
-    });
 }

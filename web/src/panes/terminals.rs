@@ -9,7 +9,9 @@ use web_sys::HtmlElement;
 
 use crate::icons::{Icon, NamespaceSign, hue};
 use crate::model::Connection;
-use crate::{Page, connection, storage};
+use crate::{Page, storage};
+
+use super::curtain::Curtain;
 
 const KEY: &str = "newroot-terminals";
 
@@ -22,7 +24,6 @@ pub fn TerminalsPane(page: Page) -> impl IntoView {
         split.update(|split| *split = !*split);
         storage::set(KEY, (!split.get_untracked()).then_some("tabs"));
     };
-    let ended = move || page.model.connection.get() == Connection::Ended;
     let lost = move || page.model.connection.get() == Connection::Lost;
     view! {
         <section
@@ -56,13 +57,7 @@ pub fn TerminalsPane(page: Page) -> impl IntoView {
                     <p class="notice">"Your machine is starting. Its terminals appear here."</p>
                 </Show>
             </div>
-            <Show when=ended>
-                <div class="ended" role="alertdialog" aria-labelledby="ended-title">
-                    <h2 id="ended-title">"This machine has ended"</h2>
-                    <p>"What was in it is gone. The lesson is still where you left it."</p>
-                    <button class="primary" on:click=move |_| connection::start_over(page)>"Start a new machine"</button>
-                </div>
-            </Show>
+            <Curtain page/>
         </section>
     }
 }
