@@ -26,10 +26,6 @@ impl Icon {
     pub const RESET: Icon = Icon(r#"<path d="M3.2 8a4.8 4.8 0 1 0 1.5-3.5L3 6.1"/><path d="M3 2.6v3.5h3.5"/>"#);
     /// More below.
     pub const DOWN: Icon = Icon(r#"<path d="M4 6.5 8 10.5l4-4"/>"#);
-    /// Something to think about.
-    pub const HINT: Icon = Icon(
-        r#"<path d="M6 11.2c-1.4-.8-2.2-2-2.2-3.5a4.2 4.2 0 0 1 8.4 0c0 1.5-.8 2.7-2.2 3.5v1.3H6zM6.5 14.5h3"/>"#,
-    );
     /// This stops what runs.
     pub const STOP: Icon = Icon(r#"<rect x="4" y="4" width="8" height="8" rx="1.5" fill="currentColor" stroke="none"/>"#);
     /// There is none.

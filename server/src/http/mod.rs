@@ -5,13 +5,14 @@ use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use axum::extract::{FromRequestParts, State};
+use axum::extract::FromRequestParts;
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::middleware::map_response;
 use axum::response::{IntoResponse, Response};
-use axum::routing::{any, get};
-use axum::{Json, Router};
+use axum::Router;
+use axum::routing::{MethodRouter, any, get};
+use serde::Serialize;
 use tokio::net::TcpListener;
 use tokio::sync::mpsc;
 
@@ -22,6 +23,7 @@ use crate::lab::Handle;
 
 mod assets;
 pub mod mirror;
+mod packed;
 mod page_socket;
 
 /// What the handlers share.
@@ -67,14 +69,23 @@ pub async fn serve_mirrors(mut arrivals: mpsc::UnboundedReceiver<Arc<Handle>>, m
 }
 
 fn router(site: Arc<Site>) -> Router {
+    assets::pack();
     Router::new()
         .route("/", get(assets::index))
         .route("/assets/{name}", get(assets::asset))
-        .route("/api/lessons", get(async |State(site): State<Arc<Site>>| Json(site.lessons.clone())))
-        .route("/api/code", get(async |State(site): State<Arc<Site>>| Json(site.code.clone())))
+        .route("/api/lessons", fixed(&site.lessons))
+        .route("/api/code", fixed(&site.code))
         .route("/api/lab", any(page_socket::lab))
         .layer(map_response(harden))
         .with_state(site)
+}
+
+/// Answers with a value that stays what it is now.
+fn fixed(value: &impl Serialize) -> MethodRouter<Arc<Site>> {
+    // Structs and lists of text are always JSON.
+    let json = serde_json::to_vec(value).unwrap_or_default();
+    let packed = Arc::new(packed::Packed::new("application/json", json));
+    get(async move |headers: HeaderMap| packed.answer(&headers))
 }
 
 /// What the page may do is little, and no other page may do anything with it.

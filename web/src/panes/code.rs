@@ -115,7 +115,10 @@ pub fn CodePane(page: Page) -> impl IntoView {
                 >
                     {move || files.with(|files| options(files, &shown.get()))}
                 </select>
-                <span class="file">{move || shown.get().map(|shown| format!("{}/{}", shown.file.folder, shown.file.name))}</span>
+                <span class="file">
+                    <span class="folder">{move || shown.get().map(|shown| shown.file.folder + "/")}</span>
+                    {move || shown.get().map(|shown| shown.file.name)}
+                </span>
                 <button
                     class="quiet small"
                     aria-pressed=move || whole.get().to_string()
@@ -138,7 +141,7 @@ pub fn CodePane(page: Page) -> impl IntoView {
                     <p class="notice">"Nothing of this language belongs to this step."</p>
                 </Show>
                 <Show when=failed>
-                    <p class="notice">"The code could not be loaded. Reload the page to try again."</p>
+                    <p class="notice">"The code could not be loaded."</p>
                 </Show>
             </div>
         </section>
@@ -231,6 +234,5 @@ fn bring_into_sight(body: NodeRef<Div>) {
     };
     let start = top(".line.step").unwrap_or(0);
     let now = top(".line.now").unwrap_or(start);
-    body.set_scroll_top(start.max(now - body.client_height() / 2));
-    body.set_scroll_left(0);
+    body.scroll_to_with_x_and_y(0.0, start.max(now - body.client_height() / 2).into());
 }

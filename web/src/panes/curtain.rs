@@ -59,8 +59,7 @@ pub fn Curtain(page: Page) -> impl IntoView {
                     aria-describedby="curtain-text"
                     data-state=words::connection_name(state)
                 >
-                    <span class="badge">{icon.show()}</span>
-                    <h2 id="curtain-title">{title}</h2>
+                    <h2 id="curtain-title"><span class="badge">{icon.show()}</span>{title}</h2>
                     <p id="curtain-text">{text}</p>
                     {move || reason().filter(|_| state == Connection::Refused).map(|reason| view! { <p class="reason">{reason}</p> })}
                     <button class="primary" on:click=move |_| act(page)>{button}</button>

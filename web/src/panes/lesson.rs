@@ -5,10 +5,10 @@ use leptos::prelude::*;
 use shared::lesson::{Block, Lesson};
 
 use super::command::Command;
-use crate::Page;
 use crate::address::Address;
 use crate::icons::Icon;
 use crate::model::Loaded;
+use crate::{Page, content};
 
 /// The lesson pane.
 #[component]
@@ -34,7 +34,8 @@ pub fn LessonPane(page: Page) -> impl IntoView {
                     </article>
                 })}
                 <Show when=failed>
-                    <p class="notice">"The lesson could not be loaded. Reload the page to try again."</p>
+                    <p class="notice">"The lesson could not be loaded. Your machine and its terminals work without it."</p>
+                    <button on:click=move |_| content::fetch(page.model)>"Load it again"</button>
                 </Show>
             </div>
             {move || place.get().map(|(lesson, step)| turn(&lesson, step))}
