@@ -12,7 +12,7 @@ use crate::{Page, keys, theme, words};
 #[component]
 pub fn TopBar(page: Page) -> impl IntoView {
     let place = Memo::new(move |_| page.model.place());
-    let title = move || place.get().map(|(lesson, _)| lesson.title);
+    let title = move || place.get().map_or_else(|| "A lesson".to_owned(), |(lesson, _)| lesson.title);
     let step = move || place.get().map(|(lesson, step)| format!("Step {} of {}", step + 1, lesson.steps.len()));
     Effect::new(move |_| {
         if let Some((lesson, step)) = place.get() {

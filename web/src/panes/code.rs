@@ -205,10 +205,7 @@ fn text(shown: &Shown, whole: bool) -> String {
 fn lines(shown: &Shown, whole: bool) -> impl IntoView + use<> {
     let (first, last) = shown.step.lines;
     let line = |(number, tokens): &(u32, Vec<Token>)| {
-        let pieces = tokens.iter().map(|Token(kind, text)| match kind {
-            Kind::Plain => text.clone().into_any(),
-            kind => view! { <span class=kind.name()>{text.clone()}</span> }.into_any(),
-        });
+        let pieces = tokens.iter().map(|Token(kind, text)| view! { <span class=kind.name()>{text.clone()}</span> });
         view! {
             <div
                 class="line"
