@@ -14,8 +14,7 @@ path=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
 # Starts this script again, as the child. Each letter is a flag of unshare(2): m is CLONE_NEWNS, the list of mounts, u
 # the host name, i shared memory, p process numbers. A new PID namespace is for children only: -f forks one.
 parent() {
-    # unshare(1) would make all mounts private by itself. The system call does not, so the child has a step for it.
-    exec unshare -m -u -i -p -f --propagation unchanged sh "$0" child "$@"
+    exec unshare -m -u -i -p -f sh "$0" child "$@"
 }
 
 # step: pull-image
@@ -68,7 +67,8 @@ child() {
 }
 
 # step: propagation
-# A copied mount stays in the peer group of its original. This takes all of them out.
+# A copied mount stays in the peer group of its original. This takes all of them out. (The program unshare has done so
+# already. The system call of that name does not.)
 make_private() {
     mount --make-rprivate /
 }

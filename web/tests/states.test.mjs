@@ -131,7 +131,10 @@ for (const theme of ["dark", "light"]) {
 }
 
 test("on a tablet held upright, what is read and what is done are both there; a small window has one pane", async () => {
-  const { page, context } = await openPage(playground, { theme: "light", size: { width: 820, height: 1180 } });
+  const context = await playground.browser.newContext({ viewport: { width: 820, height: 1180 }, colorScheme: "light" });
+  const page = await context.newPage();
+  await page.goto(playground.address);
+  await prompt(page, "host");
   const visible = async () => {
     const shown = [];
     for (const id of ["lesson", "code", "terminals", "mounts"]) if (await page.locator(`#${id}`).isVisible()) shown.push(id);
@@ -160,7 +163,8 @@ test("it fits a large screen, nothing jumps while it loads, and the bytes are fe
     globalThis.shifts = [];
     new PerformanceObserver((list) => {
       for (const { value, sources } of list.getEntries()) {
-        shifts.push(`${value.toFixed(4)}: ${sources.map(({ node }) => node?.className ?? node?.nodeName).join(", ")}`);
+        const moved = sources.map(({ node }) => (node?.parentElement?.className ?? "") + " " + (node?.className || node?.nodeName));
+        shifts.push(`${value.toFixed(4)}: ${moved.join(", ")}`);
       }
     }).observe({ type: "layout-shift", buffered: true });
   });

@@ -24,7 +24,9 @@ pub fn LessonPane(page: Page) -> impl IntoView {
     });
     view! {
         <section id="lesson" class="pane lesson" aria-label="Lesson" tabindex="-1">
-            {move || place.get().map(|(lesson, step)| progress(&lesson, step))}
+            <nav class="progress" aria-label="Steps">
+                {move || place.get().map(|(lesson, step)| progress(&lesson, step))}
+            </nav>
             <div class="lesson-body" node_ref=body>
                 {move || place.get().map(|(lesson, step)| view! {
                     <article class="prose">
@@ -59,7 +61,7 @@ fn progress(lesson: &Lesson, current: usize) -> impl IntoView + use<> {
             </li>
         }
     });
-    view! { <nav class="progress" aria-label="Steps"><ol>{steps.collect_view()}</ol></nav> }
+    view! { <ol>{steps.collect_view()}</ol> }
 }
 
 /// The way to the steps before and after.
