@@ -55,7 +55,8 @@ pub fn open(page: Page) {
     });
     let lose = listener(move |event| {
         if current() {
-            closed(page, &event.unchecked_into::<CloseEvent>());
+            let event = event.unchecked_into::<CloseEvent>();
+            closed(page, event.code(), event.reason());
         }
     });
     socket.set_onopen(Some(greet.as_ref().unchecked_ref()));
@@ -84,9 +85,9 @@ pub fn close(page: Page) {
     });
 }
 
-/// Tries again at once where that is due anyway: the network came back, or the learner did.
+/// Tries again at once if the connection is lost: the network came back, or the learner did.
 pub fn hasten(page: Page) {
-    if page.model.connection.get_untracked().is_retried() {
+    if page.model.connection.get_untracked() == Connection::Lost {
         page.link.update_value(|link| link.failures = 0);
         open(page);
     }
@@ -129,19 +130,20 @@ fn receive(page: Page, text: &JsValue) {
     page.model.receive(message);
 }
 
-fn closed(page: Page, event: &CloseEvent) {
+fn closed(page: Page, code: u16, reason: String) {
     page.outbox.attach(None);
-    let connection = match event.code() {
-        CLOSE_LAB_ENDED => Connection::Ended,
-        CLOSE_ROOM_FULL => Connection::Full,
-        CLOSE_NO_LAB => Connection::Refused,
-        _ => Connection::Lost,
+    let refused = match code {
+        CLOSE_LAB_ENDED => Some(Connection::Ended),
+        CLOSE_ROOM_FULL => Some(Connection::Full),
+        CLOSE_NO_LAB => Some(Connection::NoLab),
+        _ => None,
     };
-    page.model.reason.set(event.reason());
-    page.model.connection.set(connection);
-    if !connection.is_retried() {
+    if let Some(refused) = refused {
+        page.model.reason.set(reason);
+        page.model.connection.set(refused);
         return;
     }
+    page.model.connection.set(Connection::Lost);
     let (number, failures) = page
         .link
         .try_update_value(|link| {

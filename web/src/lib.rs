@@ -7,6 +7,7 @@ mod address;
 mod clipboard;
 mod connection;
 mod content;
+mod farewell;
 mod icons;
 mod keys;
 mod model;

@@ -20,17 +20,10 @@ pub enum Connection {
     Lost,
     /// The lab is no more; only a new machine helps.
     Ended,
-    /// Every machine of the server is taken; the first that is free is this page's.
+    /// There is no place for one more lab.
     Full,
-    /// The server has a machine to give, but could not start it.
-    Refused,
-}
-
-impl Connection {
-    /// Whether the page tries again by itself.
-    pub fn is_retried(self) -> bool {
-        matches!(self, Connection::Lost | Connection::Full | Connection::Refused)
-    }
+    /// There is no lab, or none that answers.
+    NoLab,
 }
 
 /// The four panes, in the order of the keyboard.
@@ -62,7 +55,7 @@ pub enum Loaded<T> {
 pub struct Model {
     /// How the page stands with its lab.
     pub connection: RwSignal<Connection>,
-    /// What the server said when it had no machine to give; else empty.
+    /// The reason that was given where a connection is not to be had.
     pub reason: RwSignal<String>,
     /// The lab's terminals, in the order of their tabs.
     pub terminals: RwSignal<Vec<Terminal>>,

@@ -36,8 +36,12 @@ pub fn Reset(page: Page) -> impl IntoView {
     }
 }
 
-/// Ends the machine and asks for a new one. The socket is left first: its end is no news then.
 fn reset(page: Page) {
+    replace(page);
+}
+
+/// Ends the machine and asks for a new one. The socket is left first: its end is no news then.
+pub fn replace(page: Page) {
     connection::close(page);
     spawn_local(async move {
         let request = RequestInit::new();

@@ -14,7 +14,7 @@ pub fn connection_name(connection: Connection) -> &'static str {
         Connection::Lost => "lost",
         Connection::Ended => "ended",
         Connection::Full => "full",
-        Connection::Refused => "refused",
+        Connection::NoLab => "no-lab",
     }
 }
 
@@ -25,8 +25,8 @@ pub fn connection(connection: Connection) -> &'static str {
         Connection::Open => "connected",
         Connection::Lost => "no connection, trying again",
         Connection::Ended => "this machine has ended",
-        Connection::Full => "every machine is taken, waiting for one",
-        Connection::Refused => "no machine, trying again",
+        Connection::Full => "the room is full",
+        Connection::NoLab => "no machine",
     }
 }
 

@@ -79,20 +79,19 @@ for (const theme of ["dark", "light"]) {
   test(`in the ${theme} theme a page without a machine says why`, async () => {
     const reason = "clone(2) failed: EPERM; allow user namespaces (sysctl user.max_user_namespaces)";
     for (const [code, state, title] of [
-      [4001, "full", "Every machine is taken"],
-      [4002, "refused", "Your machine could not be started"],
+      [4001, "full", "The room is full"],
+      [4002, "no-lab", "There is no machine"],
     ]) {
       let asked = 0;
       const { page, context } = await pageWithSocket(theme, (socket) => {
         asked += 1;
-        if (asked < 3) socket.close({ code, reason });
+        if (asked === 1) socket.close({ code, reason });
         else socket.connectToServer();
       });
       await page.goto(playground.address);
-      await page.getByRole("alertdialog", { name: title }).waitFor();
-      if (state === "refused") await page.getByText(reason).waitFor();
+      await page.getByRole("alertdialog", { name: title }).getByText(reason).waitFor();
       await look(page, `${state}-${theme}`);
-      // It asks again by itself, and the machine that is there then is the learner's.
+      await page.getByRole("button", { name: "Try again" }).click();
       await page.waitForSelector("html[data-connection=open]");
       await prompt(page, "host");
       assert.equal(await page.getByRole("alertdialog").count(), 0);
@@ -163,6 +162,8 @@ test("it fits a large screen, nothing jumps while it loads, and the bytes are fe
     globalThis.shifts = [];
     new PerformanceObserver((list) => {
       for (const { value, sources } of list.getEntries()) {
+        // A word that changes at the end of the bar is no jump.
+        if (value < 0.001) continue;
         const moved = sources.map(({ node }) => (node?.parentElement?.className ?? "") + " " + (node?.className || node?.nodeName));
         shifts.push(`${value.toFixed(4)}: ${moved.join(", ")}`);
       }

@@ -2,7 +2,6 @@
 
 mod code;
 mod command;
-mod curtain;
 mod lesson;
 mod mounts;
 mod splitter;

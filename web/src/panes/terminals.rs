@@ -7,11 +7,10 @@ use shared::protocol::{Terminal, TerminalId, ToLab};
 use wasm_bindgen::JsCast;
 use web_sys::HtmlElement;
 
+use crate::farewell::Farewell;
 use crate::icons::{Icon, NamespaceSign, hue};
 use crate::model::Connection;
 use crate::{Page, storage};
-
-use super::curtain::Curtain;
 
 const KEY: &str = "newroot-terminals";
 
@@ -57,7 +56,7 @@ pub fn TerminalsPane(page: Page) -> impl IntoView {
                     <p class="notice">"Your machine is starting. Its terminals appear here."</p>
                 </Show>
             </div>
-            <Curtain page/>
+            <Farewell page/>
         </section>
     }
 }
