@@ -9,8 +9,8 @@ mod parse;
 use rust_embed::RustEmbed;
 use shared::lesson::{Language, Lesson, SourceFile};
 
-pub use code::code;
 use code::Steps;
+pub use code::code;
 pub use error::{Error, Problem};
 
 /// What lies in the folder `lessons/` of the repository.
@@ -35,8 +35,11 @@ pub fn embedded() -> Result<Vec<Lesson>, Error> {
         let twins = twins(slug);
         let mut code_steps = Steps::of(&runtime);
         for twin in &twins {
-            code_steps.add_twin(twin).map_err(|(line, problem)| {
-                Error { lesson: slug.to_owned(), file: twin.name.clone(), line, problem }
+            code_steps.add_twin(twin).map_err(|(line, problem)| Error {
+                lesson: slug.to_owned(),
+                file: twin.name.clone(),
+                line,
+                problem,
             })?;
         }
         lessons.push(Lesson { twins, ..parse::lesson(slug, source, &code_steps)? });
@@ -81,7 +84,10 @@ mod tests {
     fn every_step_with_code_has_its_line_in_each_language() {
         let runtime = code();
         for lesson in embedded().expect("they parse") {
-            assert_eq!(lesson.twins.iter().map(|twin| twin.language).collect::<Vec<_>>(), [Language::Go, Language::Shell]);
+            assert_eq!(
+                lesson.twins.iter().map(|twin| twin.language).collect::<Vec<_>>(),
+                [Language::Go, Language::Shell]
+            );
             for step in &lesson.steps {
                 let Some(name) = &step.code else { continue };
                 for files in [&runtime, &lesson.twins[..1].to_vec(), &lesson.twins[1..].to_vec()] {

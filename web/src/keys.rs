@@ -57,7 +57,9 @@ pub fn listen(page: Page) {
 
 /// Opens the dialog of this id.
 pub fn open(id: &str) {
-    if let Some(dialog) = document().get_element_by_id(id).and_then(|element| element.dyn_into::<HtmlDialogElement>().ok()) {
+    if let Some(dialog) =
+        document().get_element_by_id(id).and_then(|element| element.dyn_into::<HtmlDialogElement>().ok())
+    {
         // Fails only where it is open already.
         let _ = dialog.show_modal();
     }
@@ -92,7 +94,8 @@ fn is_free(event: &KeyboardEvent) -> bool {
     let taken = |selector| document().query_selector(selector).is_ok_and(|found| found.is_some());
     let typing = || {
         let target = event.target().and_then(|target| target.dyn_into::<Element>().ok());
-        target.is_some_and(|target| target.closest("input, select, textarea, .screen").is_ok_and(|found| found.is_some()))
+        target
+            .is_some_and(|target| target.closest("input, select, textarea, .screen").is_ok_and(|found| found.is_some()))
     };
     !(modified || event.default_prevented() || taken("dialog[open]") || typing())
 }

@@ -58,14 +58,16 @@ fn Steps(page: Page) -> impl IntoView {
     };
     let links = move || {
         let (lesson, current) = page.model.place()?;
-        let link = |(place, step): (usize, &shared::lesson::Step)| view! {
-            <li>
-                <a
-                    href=Address::href(&lesson.slug, &step.slug)
-                    aria-current=(place == current).then_some("step")
-                    on:click=hide
-                >{step.title.clone()}</a>
-            </li>
+        let link = |(place, step): (usize, &shared::lesson::Step)| {
+            view! {
+                <li>
+                    <a
+                        href=Address::href(&lesson.slug, &step.slug)
+                        aria-current=(place == current).then_some("step")
+                        on:click=hide
+                    >{step.title.clone()}</a>
+                </li>
+            }
         };
         Some(lesson.steps.iter().enumerate().map(link).collect_view())
     };

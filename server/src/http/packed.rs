@@ -71,7 +71,9 @@ mod tests {
     #[test]
     fn who_does_not_and_what_would_grow_is_sent_as_it_is() {
         let long = Packed::new("text/plain", vec![b'a'; 1000]);
-        for (packed, accept) in [(&long, "identity"), (&long, "gzip;q=0"), (&Packed::new("text/plain", vec![b'a']), "gzip")] {
+        for (packed, accept) in
+            [(&long, "identity"), (&long, "gzip;q=0"), (&Packed::new("text/plain", vec![b'a']), "gzip")]
+        {
             let response = asked(packed, accept);
             assert!(!response.headers().contains_key(header::CONTENT_ENCODING), "{accept}");
             assert_eq!(response.headers()[header::VARY], "accept-encoding");

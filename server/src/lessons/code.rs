@@ -15,7 +15,8 @@ pub struct Steps(HashMap<String, String>);
 impl Steps {
     /// The steps of some files.
     pub fn of(files: &[SourceFile]) -> Steps {
-        let steps = files.iter().flat_map(|file| file.steps.iter().map(move |step| (step.name.clone(), text(file, step))));
+        let steps =
+            files.iter().flat_map(|file| file.steps.iter().map(move |step| (step.name.clone(), text(file, step))));
         Steps(steps.collect())
     }
 

@@ -163,20 +163,66 @@ const RUST: &[&str] = &[
     "impl", "in", "let", "loop", "match", "mod", "move", "mut", "pub", "ref", "return", "self", "static", "struct",
     "super", "trait", "true", "type", "unsafe", "use", "where", "while",
 ];
-const RUST_TYPES: &[&str] =
-    &["bool", "char", "f64", "i32", "i64", "str", "u8", "u16", "u32", "u64", "usize", "Self", "Ok", "Err", "Some", "None"];
+const RUST_TYPES: &[&str] = &[
+    "bool", "char", "f64", "i32", "i64", "str", "u8", "u16", "u32", "u64", "usize", "Self", "Ok", "Err", "Some", "None",
+];
 const GO: &[&str] = &[
-    "break", "case", "chan", "const", "continue", "default", "defer", "else", "false", "for", "func", "go", "if",
-    "import", "interface", "map", "nil", "package", "range", "return", "select", "struct", "switch", "true", "type", "var",
+    "break",
+    "case",
+    "chan",
+    "const",
+    "continue",
+    "default",
+    "defer",
+    "else",
+    "false",
+    "for",
+    "func",
+    "go",
+    "if",
+    "import",
+    "interface",
+    "map",
+    "nil",
+    "package",
+    "range",
+    "return",
+    "select",
+    "struct",
+    "switch",
+    "true",
+    "type",
+    "var",
 ];
 const GO_TYPES: &[&str] = &["any", "bool", "byte", "error", "int", "string", "uint", "uintptr"];
 const SHELL: &[&str] = &[
-    "break", "case", "do", "done", "elif", "else", "esac", "exec", "exit", "fi", "for", "function", "if", "in", "local",
-    "return", "set", "shift", "then", "until", "while",
+    "break", "case", "do", "done", "elif", "else", "esac", "exec", "exit", "fi", "for", "function", "if", "in",
+    "local", "return", "set", "shift", "then", "until", "while",
 ];
 const COMMANDS: &[&str] = &[
-    "cd", "chroot", "echo", "env", "grep", "head", "ls", "mkdir", "mount", "newroot", "pivot_root", "printf", "pwd",
-    "rm", "rmdir", "sed", "sh", "sha256sum", "tar", "tr", "umount", "unshare", "wget",
+    "cd",
+    "chroot",
+    "echo",
+    "env",
+    "grep",
+    "head",
+    "ls",
+    "mkdir",
+    "mount",
+    "newroot",
+    "pivot_root",
+    "printf",
+    "pwd",
+    "rm",
+    "rmdir",
+    "sed",
+    "sh",
+    "sha256sum",
+    "tar",
+    "tr",
+    "umount",
+    "unshare",
+    "wget",
 ];
 
 #[cfg(test)]
@@ -185,7 +231,12 @@ mod tests {
 
     fn kinds(language: Language, text: &str) -> Vec<(Kind, String)> {
         let lines = highlight(language, text);
-        lines.into_iter().flatten().map(|Token(kind, text)| (kind, text)).filter(|(kind, _)| *kind != Kind::Plain).collect()
+        lines
+            .into_iter()
+            .flatten()
+            .map(|Token(kind, text)| (kind, text))
+            .filter(|(kind, _)| *kind != Kind::Plain)
+            .collect()
     }
 
     fn of(kind: Kind, text: &str) -> (Kind, String) {
@@ -210,7 +261,12 @@ mod tests {
         );
         assert_eq!(
             kinds(Language::Shell, "mount --rbind \"$rootfs\" $1 # x#y"),
-            [of(Kind::Function, "mount"), of(Kind::String, "\"$rootfs\""), of(Kind::Constant, "$1"), of(Kind::Comment, "# x#y")]
+            [
+                of(Kind::Function, "mount"),
+                of(Kind::String, "\"$rootfs\""),
+                of(Kind::Constant, "$1"),
+                of(Kind::Comment, "# x#y")
+            ]
         );
         assert_eq!(
             kinds(Language::Go, "var a = `one\ntwo \"` + 'x' + f(0o755)"),
@@ -230,7 +286,8 @@ mod tests {
         for text in ["", "ü # 'ä \\", "'", "\"a\\\"b", "$", "${", "$(ls)", "a'b'c", "`", "x\ty  # é", "r#\"a\"#"] {
             for language in [Language::Rust, Language::Go, Language::Shell] {
                 let lines = highlight(language, text);
-                let again: Vec<String> = lines.into_iter().map(|line| line.into_iter().map(|token| token.1).collect()).collect();
+                let again: Vec<String> =
+                    lines.into_iter().map(|line| line.into_iter().map(|token| token.1).collect()).collect();
                 assert_eq!(again.join("\n"), text, "{language:?}");
             }
         }

@@ -31,7 +31,10 @@ impl Choice {
     pub fn new() -> Choice {
         let name = storage::get(KEY);
         let language = LANGUAGES.iter().find(|(_, other)| Some(*other) == name.as_deref());
-        Choice { language: RwSignal::new(language.map_or(Language::Rust, |(language, _)| *language)), whole: RwSignal::new(false) }
+        Choice {
+            language: RwSignal::new(language.map_or(Language::Rust, |(language, _)| *language)),
+            whole: RwSignal::new(false),
+        }
     }
 
     /// The next language.
@@ -170,7 +173,8 @@ fn find(files: &[SourceFile], name: Option<&str>, texts: &[String]) -> Option<Sh
     };
     let (first, last) = step.lines;
     let is_it = |tokens: &[Token]| {
-        let code: String = tokens.iter().filter(|token| token.0 != Kind::Comment).map(|token| token.1.as_str()).collect();
+        let code: String =
+            tokens.iter().filter(|token| token.0 != Kind::Comment).map(|token| token.1.as_str()).collect();
         texts.iter().any(|text| code.contains(text))
     };
     let line = file.lines.iter().find(|(number, tokens)| (first..=last).contains(number) && is_it(tokens));
