@@ -1,12 +1,14 @@
 //! The bar on top: where one is in the lesson, how the page stands with its machine, and what concerns the whole page.
 
+use leptos::ev::MouseEvent;
 use leptos::html::Nav;
 use leptos::prelude::*;
 
 use crate::address::Address;
 use crate::icons::Icon;
+use crate::model::Pane;
 use crate::question::Reset;
-use crate::{Page, keys, theme, words};
+use crate::{Page, keys, panes, theme, words};
 
 /// The bar on top.
 #[component]
@@ -22,7 +24,10 @@ pub fn TopBar(page: Page) -> impl IntoView {
     });
     view! {
         <header class="topbar">
-            <a class="skip" href="#lesson" on:click=move |event| skip(page, &event)>"Skip to the lesson"</a>
+            <a class="skip" href="#lesson" on:click=move |event| skip(page, Pane::Lesson, &event)>"Skip to the lesson"</a>
+            <a class="skip" href="#terminals" on:click=move |event| skip(page, Pane::Terminals, &event)>
+                "Skip to the terminals"
+            </a>
             <span class="mark"><span class="slash" aria-hidden="true">"/"</span>"newroot"</span>
             <h1>{title}</h1>
             <button class="quiet place" popovertarget="steps" title="All steps" hidden=move || place.with(Option::is_none)>
@@ -75,7 +80,7 @@ fn Steps(page: Page) -> impl IntoView {
 }
 
 /// The address names a step, so a link within the page must not change it.
-fn skip(page: Page, event: &leptos::ev::MouseEvent) {
+fn skip(page: Page, pane: Pane, event: &MouseEvent) {
     event.prevent_default();
-    crate::panes::enter(page, crate::model::Pane::Lesson);
+    panes::enter(page, pane);
 }

@@ -11,7 +11,7 @@ use crate::model::{Connection, Pane};
 use crate::{Page, clipboard};
 
 /// What waits at a prompt. A terminal in whose foreground one of these is takes a command.
-const SHELLS: [&str; 8] = ["sh", "ash", "bash", "busybox", "dash", "fish", "zsh", "sudo"];
+const SHELLS: [&str; 7] = ["sh", "ash", "bash", "busybox", "dash", "fish", "zsh"];
 
 /// How long a program that is just ending, or has just been interrupted, is waited for.
 const PATIENCE: Duration = Duration::from_millis(700);
