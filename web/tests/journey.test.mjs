@@ -35,6 +35,10 @@ test("the chapter's seven points, by clicks and typing", async () => {
   const { page, context, complaints } = await openPage(playground);
   const host = card(page, { ordinal: 0 });
 
+  // Which image it is depends on what the playground has; the page says it.
+  const lessons = await page.evaluate(async () => (await fetch("/api/lessons")).text());
+  const [, image] = /newroot pull (\w+)/.exec(lessons);
+
   // 1. Two shells, two mount tables; each mounts what the other does not see; a third begins with the second's table.
   await run(page, "container", "unshare --mount sh");
   const second = card(page, { ordinal: 1 });
@@ -73,18 +77,18 @@ test("the chapter's seven points, by clicks and typing", async () => {
 
   // 3. The image, by the chapter's own command; a second pull has nothing to do.
   await next(page, "Pull an image");
-  await run(page, "host", "sudo ./bin/devoxx-docker pull busybox");
-  await shows(page, "host", "Pulling busybox");
+  await run(page, "host", `sudo ./bin/devoxx-docker pull ${image}`);
+  await shows(page, "host", `Pulling ${image}`);
   await shows(page, "host", "Pulling done");
-  await run(page, "host", "newroot pull busybox");
+  await run(page, "host", `newroot pull ${image}`);
   await prompt(page, "host");
-  await run(page, "host", "ls -l /fs/busybox/rootfs");
+  await run(page, "host", `ls -l /fs/${image}/rootfs`);
   await shows(page, "host", "usr");
 
   // 4. Another root directory, with the working directory told before and after.
   await next(page, "Change the root");
   assert.match(await lineOfCode(page).innerText(), /chroot\(rootfs\)/);
-  await run(page, "container", "newroot run busybox /bin/ls /");
+  await run(page, "container", `newroot run ${image} /bin/ls /`);
   await shows(page, "container", "Working directory: /\n");
   // An address is enough to come back to a step.
   const { hash } = new URL(page.url());
@@ -96,8 +100,8 @@ test("the chapter's seven points, by clicks and typing", async () => {
 
   // 5. A command, with a card of its own, which is empty and says why.
   await next(page, "Run a command");
-  await run(page, "container", "newroot run busybox /bin/sh");
-  const container = card(page, { root: "/fs/busybox/rootfs" });
+  await run(page, "container", `newroot run ${image} /bin/sh`);
+  const container = card(page, { root: `/fs/${image}/rootfs` });
   await container.waitFor();
   assert.match(await container.innerText(), /chroot/);
   await prompt(page, "container");
@@ -110,14 +114,14 @@ test("the chapter's seven points, by clicks and typing", async () => {
   await prompt(page, "container");
   await run(page, "container", "exit");
   await container.waitFor({ state: "detached" });
-  await run(page, "container", "newroot run --mount proc busybox /bin/sh");
+  await run(page, "container", `newroot run --mount proc ${image} /bin/sh`);
   await row(container, "/proc").waitFor();
   await prompt(page, "container");
   await run(page, "container", "ps");
   await shows(page, "container", "1 root");
   await run(page, "container", "exit");
   await container.waitFor({ state: "detached" });
-  await run(page, "container", "newroot run --mount default busybox /bin/sh");
+  await run(page, "container", `newroot run --mount default ${image} /bin/sh`);
   for (const place of ["/proc", "/dev", "/dev/pts", "/dev/shm", "/sys"]) await row(container, place).waitFor();
   await prompt(page, "container");
   await run(page, "container", "tty; df; ls -l /dev");
@@ -129,23 +133,23 @@ test("the chapter's seven points, by clicks and typing", async () => {
   await next(page, "When mounts leak");
   await run(page, "host", "mount --make-rshared /");
   await prompt(page, "host");
-  await run(page, "container", "newroot run --propagation unchanged --mount proc busybox /bin/sh");
-  await row(host, "/fs/busybox/rootfs/proc").waitFor();
+  await run(page, "container", `newroot run --propagation unchanged --mount proc ${image} /bin/sh`);
+  await row(host, `/fs/${image}/rootfs/proc`).waitFor();
   await host.getByText("shared:").first().waitFor();
   await prompt(page, "container");
   await run(page, "container", "exit");
   await container.waitFor({ state: "detached" });
-  await row(host, "/fs/busybox/rootfs/proc").waitFor();
-  await run(page, "host", "umount /fs/busybox/rootfs/proc\nmount --make-rprivate /");
-  await row(host, "/fs/busybox/rootfs/proc").waitFor({ state: "detached" });
+  await row(host, `/fs/${image}/rootfs/proc`).waitFor();
+  await run(page, "host", `umount /fs/${image}/rootfs/proc\nmount --make-rprivate /`);
+  await row(host, `/fs/${image}/rootfs/proc`).waitFor({ state: "detached" });
   await prompt(page, "host");
 
   await next(page, "A root of its own: pivot_root");
-  await run(page, "container", "newroot run --root pivot busybox /bin/sh");
+  await run(page, "container", `newroot run --root pivot ${image} /bin/sh`);
   const pivoted = page.locator('article[data-view][data-root="/"]:not([data-ordinal="0"]):not([data-state="gone"])');
   await pivoted.locator('tr[data-mount-point="/"]').waitFor();
   assert.equal(await pivoted.locator("tbody tr").count(), 1);
-  await run(page, "host", "newroot run busybox /bin/sh");
+  await run(page, "host", `newroot run ${image} /bin/sh`);
   await container.waitFor();
   await page.screenshot({ path: join(screenshots, "chroot-and-pivot-dark.png") });
   await prompt(page, "host");
