@@ -3,13 +3,13 @@
 
 mod code;
 mod error;
+mod highlight;
 mod parse;
 
-use std::collections::HashSet;
-
 use rust_embed::RustEmbed;
-use shared::lesson::Lesson;
+use shared::lesson::{Language, Lesson, SourceFile};
 
+use code::Steps;
 pub use code::code;
 pub use error::{Error, Problem};
 
@@ -47,8 +47,7 @@ pub struct Choice {
 impl Choice {
     /// Reads the embedded lessons. Fails at the first fault of the first faulty one.
     pub fn embedded() -> Result<Choice, Error> {
-        let code_steps = code().into_iter().flat_map(|file| file.steps).map(|step| step.name).collect();
-        Ok(Choice { alpine: lessons(&code_steps, &ALPINE)?, busybox: lessons(&code_steps, &BUSYBOX)? })
+        Ok(Choice { alpine: lessons(&ALPINE)?, busybox: lessons(&BUSYBOX)? })
     }
 
     /// The lessons, given whether [`IMAGE`] can be pulled.
@@ -57,8 +56,9 @@ impl Choice {
     }
 }
 
-/// Reads the embedded lessons; `code_steps` are the names that a step may call its code by.
-fn lessons(code_steps: &HashSet<String>, image: &Image) -> Result<Vec<Lesson>, Error> {
+/// Reads the embedded lessons.
+fn lessons(image: &Image) -> Result<Vec<Lesson>, Error> {
+    let runtime = code();
     let mut paths: Vec<_> = Files::iter().filter(|path| path.ends_with("/lesson.md")).collect();
     paths.sort();
     let mut lessons = Vec::with_capacity(paths.len());
@@ -67,13 +67,40 @@ fn lessons(code_steps: &HashSet<String>, image: &Image) -> Result<Vec<Lesson>, E
         let slug = path.trim_end_matches("/lesson.md");
         let source = std::str::from_utf8(&file.data).map_err(|error| {
             let line = 1 + file.data[..error.valid_up_to()].iter().filter(|byte| **byte == b'\n').count();
-            Error { lesson: slug.to_owned(), line, problem: Problem::NotUtf8 }
+            Error { lesson: slug.to_owned(), file: "lesson.md".to_owned(), line, problem: Problem::NotUtf8 }
         })?;
         // Neither has a line break, so that faults are told with the file's own line numbers.
         let source = source.replace("{image}", image.name).replace("{why-image}", image.why);
-        lessons.push(parse::lesson(slug, &source, code_steps)?);
+        let twins = twins(slug);
+        let mut code_steps = Steps::of(&runtime);
+        for twin in &twins {
+            code_steps.add_twin(twin).map_err(|(line, problem)| Error {
+                lesson: slug.to_owned(),
+                file: twin.name.clone(),
+                line,
+                problem,
+            })?;
+        }
+        lessons.push(Lesson { twins, ..parse::lesson(slug, &source, &code_steps)? });
     }
     Ok(lessons)
+}
+
+/// The files of a lesson's folder that tell the taught code in another language.
+fn twins(slug: &str) -> Vec<SourceFile> {
+    let mut paths: Vec<_> = Files::iter().filter(|path| path.starts_with(&format!("{slug}/"))).collect();
+    paths.sort();
+    let twins = paths.iter().filter_map(|path| {
+        let (folder, name) = path.rsplit_once('/')?;
+        let language = match name.rsplit_once('.')?.1 {
+            "go" => Language::Go,
+            "sh" => Language::Shell,
+            _ => return None,
+        };
+        let text = Files::get(path)?;
+        Some(code::cut(&format!("lessons/{folder}"), name, language, &String::from_utf8_lossy(&text.data)))
+    });
+    twins.collect()
 }
 
 #[cfg(test)]
@@ -81,33 +108,33 @@ mod tests {
     use super::*;
     use shared::lesson::Block;
 
-    /// What a shipped lesson calls its code by is compared with the runtime in the next test, not in this one.
-    fn any_code_step() -> HashSet<String> {
-        let mut names = HashSet::new();
-        loop {
-            match lessons(&names, &BUSYBOX) {
-                Err(Error { problem: Problem::UnknownCodeStep { name }, .. }) => names.insert(name),
-                Err(error) => panic!("{error}"),
-                Ok(_) => return names,
-            };
-        }
-    }
-
     #[test]
     fn the_shipped_lessons_are_well_formed() {
-        let lessons = lessons(&any_code_step(), &BUSYBOX).expect("they parse");
+        let lessons = lessons(&BUSYBOX).expect("they parse, and the runtime has each step and line that they name");
         let slugs: Vec<_> = lessons.iter().map(|lesson| lesson.slug.as_str()).collect();
         assert_eq!(slugs, ["04-mount-namespace-and-root-directory"]);
         let commands = lessons[0].steps.iter().flat_map(|step| &step.blocks);
         assert!(commands.filter(|block| matches!(block, Block::Command { .. })).count() >= 7);
+        let named = lessons[0].steps.iter().filter(|step| step.code.is_some());
+        assert!(named.count() >= 6, "the lessons show the runtime's code");
     }
 
     #[test]
-    fn every_step_that_a_shipped_lesson_names_is_in_the_runtime() {
-        let choice = Choice::embedded().expect("every name is known");
-        let lessons = choice.lessons(true);
-        let named = lessons.iter().flat_map(|lesson| &lesson.steps).filter(|step| step.code.is_some());
-        assert!(named.count() >= 6, "the lessons show the runtime's code");
+    fn every_step_with_code_has_its_line_in_each_language() {
+        let runtime = code();
+        for lesson in lessons(&ALPINE).expect("they parse") {
+            assert_eq!(
+                lesson.twins.iter().map(|twin| twin.language).collect::<Vec<_>>(),
+                [Language::Go, Language::Shell]
+            );
+            for step in &lesson.steps {
+                let Some(name) = &step.code else { continue };
+                for files in [&runtime, &lesson.twins[..1].to_vec(), &lesson.twins[1..].to_vec()] {
+                    let text = Steps::of(files).get(name).unwrap_or_else(|| panic!("no twin of {name}")).clone();
+                    assert!(step.line.iter().any(|line| text.contains(line)), "{name}: none of {:?}", step.line);
+                }
+            }
+        }
     }
 
     #[test]

@@ -14,6 +14,8 @@ pub struct Lesson {
     pub title: String,
     /// Its steps, in order.
     pub steps: Vec<Step>,
+    /// The taught code once more, in other languages. Their steps have the names of the runtime's.
+    pub twins: Vec<SourceFile>,
 }
 
 /// A step: what the lesson pane shows at once.
@@ -27,6 +29,8 @@ pub struct Step {
     pub blocks: Vec<Block>,
     /// The step of the taught code that belongs to it: the name of a [`CodeStep`].
     pub code: Option<String>,
+    /// The line of that code which it is about: the first that contains one of these texts, in each language.
+    pub line: Vec<String>,
 }
 
 /// A piece of a step.
@@ -54,15 +58,70 @@ pub enum Block {
     },
 }
 
-/// A file of the taught runtime, as compiled into this very binary.
+/// A file of the taught runtime, as compiled into this very binary, or a lesson's twin of it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SourceFile {
-    /// Its name below `server/src/runtime/`: `child.rs`.
+    /// Its name in its folder: `child.rs`.
     pub name: String,
+    /// That folder in the repository: `server/src/runtime`.
+    pub folder: String,
+    /// What it is written in.
+    pub language: Language,
     /// Its lines without the step markers and the tests, each with its number in the file on disk (from 1).
-    pub lines: Vec<(u32, String)>,
+    pub lines: Vec<(u32, Vec<Token>)>,
     /// Its steps, in the order of the file.
     pub steps: Vec<CodeStep>,
+}
+
+/// What code is written in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Language {
+    /// The runtime itself.
+    Rust,
+    /// The workshop's.
+    Go,
+    /// Of a POSIX shell.
+    Shell,
+}
+
+/// A piece of a line that has one colour, and its text.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Token(pub Kind, pub String);
+
+/// What a piece of code is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Kind {
+    /// Anything else.
+    Plain,
+    /// For the reader.
+    Comment,
+    /// A word of the language.
+    Keyword,
+    /// The name of a type.
+    Type,
+    /// The name of what is called.
+    Function,
+    /// A constant, a number, a variable of the shell.
+    Constant,
+    /// Text.
+    String,
+}
+
+impl Kind {
+    /// As the style sheet has it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Kind::Plain => "plain",
+            Kind::Comment => "comment",
+            Kind::Keyword => "keyword",
+            Kind::Type => "type",
+            Kind::Function => "function",
+            Kind::Constant => "constant",
+            Kind::String => "string",
+        }
+    }
 }
 
 /// A part of a file of the taught runtime, between a step marker and the next.

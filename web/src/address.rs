@@ -17,6 +17,12 @@ impl Address {
         Address { lesson: parts.next().unwrap_or_default(), step: parts.next().unwrap_or_default() }
     }
 
+    /// Goes to a step, as a link to it would.
+    pub fn go(lesson: &str, step: &str) {
+        // A hash can be set anywhere.
+        let _ = leptos::prelude::window().location().set_hash(&Address::href(lesson, step));
+    }
+
     /// A link to a step.
     pub fn href(lesson: &str, step: &str) -> String {
         format!("#/{lesson}/{step}")

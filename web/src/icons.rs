@@ -28,6 +28,23 @@ impl Icon {
     pub const SPLIT: Icon = Icon(r#"<rect x="2" y="3" width="12" height="10" rx="1.5"/><path d="M8 3v10"/>"#);
     /// Start over.
     pub const RESET: Icon = Icon(r#"<path d="M3.2 8a4.8 4.8 0 1 0 1.5-3.5L3 6.1"/><path d="M3 2.6v3.5h3.5"/>"#);
+    /// More below.
+    pub const DOWN: Icon = Icon(r#"<path d="M4 6.5 8 10.5l4-4"/>"#);
+    /// This stops what runs.
+    pub const STOP: Icon =
+        Icon(r#"<rect x="4" y="4" width="8" height="8" rx="1.5" fill="currentColor" stroke="none"/>"#);
+    /// There is none.
+    pub const NONE: Icon = Icon(r#"<circle cx="8" cy="8" r="5.7"/><path d="m4 4 8 8"/>"#);
+    /// In a while.
+    pub const WAIT: Icon = Icon(r#"<circle cx="8" cy="8" r="5.7"/><path d="M8 4.7V8l2.2 1.7"/>"#);
+    /// The end of it.
+    pub const POWER: Icon = Icon(r#"<path d="M8 2.5v5M5 4.3a4.9 4.9 0 1 0 6 0"/>"#);
+    /// All of it.
+    pub const WHOLE: Icon = Icon(r#"<path d="M4 2.5h5l3 3v8H4z"/><path d="M6.5 8h3M6.5 10.5h3"/>"#);
+    /// Keys.
+    pub const KEYS: Icon = Icon(
+        r#"<rect x="1.5" y="4" width="13" height="8.5" rx="1.5"/><path d="M4.5 7h.01M8 7h.01M11.5 7h.01M5 9.8h6"/>"#,
+    );
     /// Back.
     pub const PREVIOUS: Icon = Icon(r#"<path d="M10 3.5 5.5 8l4.5 4.5"/>"#);
     /// Onwards.

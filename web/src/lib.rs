@@ -9,6 +9,7 @@ mod connection;
 mod content;
 mod farewell;
 mod icons;
+mod keys;
 mod limits;
 mod model;
 mod outbox;
@@ -29,6 +30,7 @@ use wasm_bindgen::prelude::*;
 use connection::Link;
 use model::{Connection, Model};
 use outbox::Outbox;
+use panes::Choice;
 use terminal::Screens;
 use theme::Theme;
 
@@ -40,6 +42,7 @@ struct Page {
     outbox: Outbox,
     link: StoredValue<Link, LocalStorage>,
     theme: RwSignal<Theme>,
+    code: Choice,
     /// A terminal that this page has asked for, and what is to be run in it.
     asked: StoredValue<Option<Option<String>>, LocalStorage>,
 }
@@ -86,9 +89,11 @@ fn App() -> impl IntoView {
         link: StoredValue::new_local(Link::default()),
         theme: theme::signal(),
         asked: StoredValue::new_local(None),
+        code: Choice::new(),
     };
     connection::open(page);
     content::fetch(page.model);
+    keys::listen(page);
     window_event_listener(leptos::ev::online, move |_| connection::hasten(page));
     window_event_listener(leptos::ev::focus, move |_| connection::hasten(page));
     Effect::new(move |_| {

@@ -218,6 +218,14 @@ impl Model {
         })
     }
 
+    /// Goes some steps on, or back where `by` is negative, and stays where there is none.
+    pub fn turn(self, by: isize) {
+        let Some((lesson, place)) = untrack(|| self.place()) else { return };
+        if let Some(step) = place.checked_add_signed(by).and_then(|place| lesson.steps.get(place)) {
+            Address::go(&lesson.slug, &step.slug);
+        }
+    }
+
     /// The step of the address.
     pub fn step(self) -> Option<Step> {
         let (lesson, step) = self.place()?;

@@ -26,8 +26,8 @@ pub fn Reset(page: Page) -> impl IntoView {
         }
     };
     view! {
-        <button class="quiet" on:click=ask>{Icon::RESET.show()} "Reset"</button>
-        <dialog node_ref=dialog aria-labelledby="reset-title">
+        <button class="quiet" aria-label="Reset" on:click=ask>{Icon::RESET.show()} <span class="word">"Reset"</span></button>
+        <dialog id="reset" node_ref=dialog aria-labelledby="reset-title">
             <h2 id="reset-title">"Start over with a new machine?"</h2>
             <p>"Everything in this one goes: its files, its processes and its mounts. The lesson stays where it is."</p>
             <div class="answers">

@@ -65,8 +65,10 @@ pub fn signal() -> RwSignal<Theme> {
     theme
 }
 
-/// Remembers the learner's choice; one that agrees with the system is none, and follows it again.
-pub fn choose(signal: RwSignal<Theme>, theme: Theme) {
-    signal.set(theme);
+/// Switches to the other theme, and remembers it as the learner's choice; one that agrees with the system is none, and
+/// follows it again.
+pub fn turn(page: crate::Page) {
+    let theme = page.theme.get_untracked().other();
+    page.theme.set(theme);
     crate::storage::set(KEY, (theme != Theme::of_system()).then(|| theme.name()));
 }

@@ -17,6 +17,8 @@ use crate::command;
 /// to by, and where it lies below `web/`.
 const FILES: &[(&str, &str)] = &[
     ("mark.svg", "mark.svg"),
+    ("sans.woff2", "node_modules/@fontsource-variable/inter/files/inter-latin-wght-normal.woff2"),
+    ("mono.woff2", "node_modules/@fontsource-variable/jetbrains-mono/files/jetbrains-mono-latin-wght-normal.woff2"),
     ("xterm.css", "node_modules/@xterm/xterm/css/xterm.css"),
     ("tokens.css", "style/tokens.css"),
     ("page.css", "style/page.css"),
@@ -67,7 +69,7 @@ fn install_packages(web: &Path) -> anyhow::Result<()> {
     if fs::read(&installed).is_ok_and(|old| old == lock) {
         return Ok(());
     }
-    println!("page: npm ci (xterm.js, as the lock file says)");
+    println!("page: npm ci (xterm.js and two fonts, as the lock file says)");
     command::run(Command::new("npm").args(["ci", "--no-audit", "--no-fund", "--loglevel=error"]).current_dir(web))?;
     write(&installed, &lock)
 }
@@ -123,7 +125,7 @@ struct Assets {
 
 impl Assets {
     fn add(&mut self, name: &'static str, bytes: Vec<u8>) -> anyhow::Result<()> {
-        let is_text = !name.ends_with(".wasm");
+        let is_text = ![".wasm", ".woff2"].iter().any(|binary| name.ends_with(binary));
         let bytes = if is_text { self.rename(bytes)? } else { bytes };
         let (stem, extension) = name.rsplit_once('.').context("an asset's name has an extension")?;
         let hash = hex(&Sha256::digest(&bytes)[..6]);

@@ -1,12 +1,14 @@
 //! The page's files, out of the binary itself.
 
-use std::sync::Arc;
+use std::collections::HashMap;
+use std::sync::{Arc, LazyLock};
 
 use axum::extract::{Path, State};
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use rust_embed::RustEmbed;
 
+use super::packed::Packed;
 use super::{COOKIE, SameSite, Site, learner};
 use crate::classroom::Learner;
 
@@ -15,13 +17,23 @@ use crate::classroom::Learner;
 #[allow_missing = true]
 struct Files;
 
+static PACKED: LazyLock<HashMap<String, Packed>> = LazyLock::new(|| {
+    let pack = |name: &str| Some((name.to_owned(), Packed::new(kind(name), Files::get(name)?.data.into_owned())));
+    Files::iter().filter_map(|name| pack(&name)).collect()
+});
+
+/// Compresses all files, which takes a moment, so that the first page need not wait for it.
+pub fn pack() {
+    std::thread::spawn(|| LazyLock::force(&PACKED).len());
+}
+
 /// The page. A learner without a cookie gets one.
 pub async fn index(_: SameSite, State(_): State<Arc<Site>>, headers: HeaderMap) -> Response {
-    let Some(file) = Files::get("index.html") else {
+    let Some(file) = PACKED.get("index.html") else {
         let message = "this newroot was built without its page; build it with `cargo xtask run`\n";
         return (StatusCode::NOT_FOUND, message).into_response();
     };
-    let mut response = with_type("index.html", file.data.into_owned());
+    let mut response = file.answer(&headers);
     // The page names its assets by their content, so only the page itself can be out of date.
     response.headers_mut().insert(header::CACHE_CONTROL, HeaderValue::from_static("no-cache"));
     if learner(&headers).is_none() {
@@ -37,10 +49,10 @@ pub async fn index(_: SameSite, State(_): State<Arc<Site>>, headers: HeaderMap) 
 }
 
 /// One of the page's files; its name changes with its content, so it may be kept for ever.
-pub async fn asset(Path(name): Path<String>) -> Response {
-    match Files::get(&format!("assets/{name}")) {
+pub async fn asset(Path(name): Path<String>, headers: HeaderMap) -> Response {
+    match PACKED.get(&format!("assets/{name}")) {
         Some(file) => {
-            let mut response = with_type(&name, file.data.into_owned());
+            let mut response = file.answer(&headers);
             let forever = HeaderValue::from_static("public, max-age=31536000, immutable");
             response.headers_mut().insert(header::CACHE_CONTROL, forever);
             response
@@ -49,14 +61,14 @@ pub async fn asset(Path(name): Path<String>) -> Response {
     }
 }
 
-fn with_type(name: &str, content: Vec<u8>) -> Response {
-    let kind = match name.rsplit_once('.').map(|(_, extension)| extension) {
+fn kind(name: &str) -> &'static str {
+    match name.rsplit_once('.').map(|(_, extension)| extension) {
         Some("html") => "text/html; charset=utf-8",
         Some("js" | "mjs") => "text/javascript; charset=utf-8",
         Some("css") => "text/css; charset=utf-8",
         Some("wasm") => "application/wasm",
         Some("svg") => "image/svg+xml",
+        Some("woff2") => "font/woff2",
         _ => "application/octet-stream",
-    };
-    ([(header::CONTENT_TYPE, kind)], content).into_response()
+    }
 }

@@ -6,27 +6,30 @@ use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
+use axum::Router;
 use axum::extract::{FromRequestParts, State};
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::middleware::map_response;
 use axum::response::{IntoResponse, Response};
 use axum::routing::{any, get};
-use axum::{Json, Router};
+use serde::Serialize;
 use tokio::net::TcpListener;
 use tokio::sync::{mpsc, oneshot};
 
-use shared::lesson::{Lesson, SourceFile};
+use shared::lesson::SourceFile;
 
 use crate::classroom::{Classroom, Learner};
 use crate::lab::Handle;
 use crate::lessons;
 use crate::registry::Store;
 use limited::Limited;
+use packed::Packed;
 
 mod assets;
 mod limited;
 pub mod mirror;
+mod packed;
 mod page_socket;
 
 /// What the handlers share.
@@ -97,23 +100,31 @@ async fn serve_mirrors_of(lab: &Handle, mirror: Router) -> io::Result<()> {
 /// All of it, to be served over whatever carries HTTP. Pages that come over TCP are handed to their labs, others are
 /// bridged.
 pub fn router(site: Arc<Site>) -> Router {
+    assets::pack();
+    let code = packed_json(&site.code);
+    let [without_image, with_image] = [false, true].map(|has_image| packed_json(site.lessons.lessons(has_image)));
+    // Made for an image that can be pulled right now.
+    let lessons = async move |State(site): State<Arc<Site>>, headers: HeaderMap| {
+        let has_image = match lessons::IMAGE.parse() {
+            Ok(name) => site.store.can_pull(&name).await,
+            Err(_) => false,
+        };
+        if has_image { with_image.answer(&headers) } else { without_image.answer(&headers) }
+    };
     Router::new()
         .route("/", get(assets::index))
         .route("/assets/{name}", get(assets::asset))
         .route("/api/lessons", get(lessons))
-        .route("/api/code", get(async |State(site): State<Arc<Site>>| Json(site.code.clone())))
+        .route("/api/code", get(async move |headers: HeaderMap| code.answer(&headers)))
         .route("/api/lab", any(page_socket::lab))
         .layer(map_response(harden))
         .with_state(site)
 }
 
-/// The lessons in their order, made for an image that can be pulled right now.
-async fn lessons(State(site): State<Arc<Site>>) -> Json<Vec<Lesson>> {
-    let has_image = match lessons::IMAGE.parse() {
-        Ok(name) => site.store.can_pull(&name).await,
-        Err(_) => false,
-    };
-    Json(site.lessons.lessons(has_image).to_vec())
+/// A value that stays what it is now, as an answer.
+fn packed_json(value: &(impl Serialize + ?Sized)) -> Arc<Packed> {
+    // Structs and lists of text are always JSON.
+    Arc::new(Packed::new("application/json", serde_json::to_vec(value).unwrap_or_default()))
 }
 
 /// What the page may do is little, and no other page may do anything with it.

@@ -1,7 +1,45 @@
-//! The taught code for the page: the very files that this binary is compiled from, cut into steps by marker lines.
+//! The taught code for the page: the very files that this binary is compiled from, and their twins in other languages,
+//! cut into steps by marker lines.
+
+use std::collections::HashMap;
 
 use rust_embed::RustEmbed;
-use shared::lesson::{CodeStep, SourceFile};
+use shared::lesson::{CodeStep, Language, SourceFile};
+
+use super::Problem;
+use super::highlight::highlight;
+
+/// The code of each step: all lines of it, in each language.
+pub struct Steps(HashMap<String, String>);
+
+impl Steps {
+    /// The steps of some files.
+    pub fn of(files: &[SourceFile]) -> Steps {
+        let steps =
+            files.iter().flat_map(|file| file.steps.iter().map(move |step| (step.name.clone(), text(file, step))));
+        Steps(steps.collect())
+    }
+
+    /// The code of a step.
+    pub fn get(&self, name: &str) -> Option<&String> {
+        self.0.get(name)
+    }
+
+    /// Takes in the steps of a twin. A step that nothing else has is a fault, at its line.
+    pub fn add_twin(&mut self, twin: &SourceFile) -> Result<(), (usize, Problem)> {
+        for step in &twin.steps {
+            let fault = || (step.lines.0 as usize - 1, Problem::UnknownCodeStep { name: step.name.clone() });
+            self.0.get_mut(&step.name).ok_or_else(fault)?.push_str(&text(twin, step));
+        }
+        Ok(())
+    }
+}
+
+fn text(file: &SourceFile, step: &CodeStep) -> String {
+    let (first, last) = step.lines;
+    let lines = file.lines.iter().filter(|(number, _)| (first..=last).contains(number));
+    lines.flat_map(|(_, tokens)| tokens.iter().map(|token| token.1.as_str()).chain(["\n"])).collect()
+}
 
 /// The taught runtime's source, embedded from the folder it is compiled from.
 #[derive(RustEmbed)]
@@ -15,28 +53,30 @@ pub fn code() -> Vec<SourceFile> {
     names.sort();
     let files = names.iter().filter_map(|name| {
         let file = Runtime::get(name)?;
-        Some(cut(name, &String::from_utf8_lossy(&file.data)))
+        Some(cut("server/src/runtime", name, Language::Rust, &String::from_utf8_lossy(&file.data)))
     });
     files.filter(|file| !file.steps.is_empty()).collect()
 }
 
 /// Cuts a file at its marker lines, `// step: NAME`: a step goes from the line after its marker to the last line with
-/// text before the next marker. The tests at a file's end are left out: they are not in the binary either.
-fn cut(name: &str, text: &str) -> SourceFile {
+/// text before the next marker. The tests at a file's end are left out: they are not in the binary either. `folder` is
+/// where the file is in the repository.
+pub fn cut(folder: &str, name: &str, language: Language, text: &str) -> SourceFile {
     let mut lines = Vec::new();
     let mut steps: Vec<CodeStep> = Vec::new();
+    let marker = if language == Language::Shell { "# step: " } else { "// step: " };
     let compiled = text.lines().take_while(|line| line.trim() != "#[cfg(test)]");
-    for (number, line) in (1..).zip(compiled) {
-        if let Some(step) = line.trim().strip_prefix("// step: ") {
+    for ((number, line), tokens) in (1..).zip(compiled).zip(highlight(language, text)) {
+        if let Some(step) = line.trim().strip_prefix(marker) {
             steps.push(CodeStep { name: step.to_owned(), lines: (number + 1, number) });
             continue;
         }
         if let Some(step) = steps.last_mut().filter(|_| !line.trim().is_empty()) {
             step.lines.1 = number;
         }
-        lines.push((number, line.to_owned()));
+        lines.push((number, tokens));
     }
-    SourceFile { name: name.to_owned(), lines, steps }
+    SourceFile { name: name.to_owned(), folder: folder.to_owned(), language, lines, steps }
 }
 
 #[cfg(test)]
@@ -65,13 +105,14 @@ mod tests {
 
     #[test]
     fn a_file_is_cut_at_its_markers_and_keeps_its_line_numbers() {
-        let file = cut("file.rs", TEXT);
+        let file = cut("folder", "file.rs", Language::Rust, TEXT);
         assert_eq!(
             file.steps,
             [CodeStep { name: "one".to_owned(), lines: (5, 7) }, CodeStep { name: "two".to_owned(), lines: (10, 11) }]
         );
         let on_disk: Vec<_> = TEXT.lines().collect();
-        for (number, line) in &file.lines {
+        for (number, tokens) in &file.lines {
+            let line: String = tokens.iter().map(|token| token.1.as_str()).collect();
             assert_eq!(line, on_disk[*number as usize - 1]);
             assert!(!line.contains("step:"));
         }

@@ -4,11 +4,13 @@ use shared::lesson::TERMINALS;
 
 /// A fault in a lesson, and where it is.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
-#[error("lessons/{lesson}/lesson.md:{line}: {problem}")]
+#[error("lessons/{lesson}/{file}:{line}: {problem}")]
 pub struct Error {
     /// The lesson's folder.
     pub lesson: String,
-    /// The line in its `lesson.md`, from 1.
+    /// The file in it: `lesson.md`, or a twin.
+    pub file: String,
+    /// The line in that file, from 1.
     pub line: usize,
     /// What is wrong there.
     pub problem: Problem,
@@ -50,6 +52,8 @@ pub enum Problem {
     UnknownFold { name: String },
     #[error("a command or a fold stands by itself, not inside a list or a quotation")]
     Nested,
+    #[error("no line of the step's code has the text `{text}`, in any language")]
+    UnknownLine { text: String },
     #[error("HTML is not shown; the one comment with a meaning is `<!-- code: STEP -->`, alone between empty lines")]
     Html,
     #[error("pictures are not shown yet")]

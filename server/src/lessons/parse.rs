@@ -1,16 +1,17 @@
 //! From the text of a `lesson.md` to a [`Lesson`]. What the format is, and why, is told in `lessons/README.md`.
 
-use std::collections::HashSet;
 use std::ops::Range;
 
 use pulldown_cmark::{CodeBlockKind, Event, HeadingLevel, Options, Parser, Tag, TagEnd, html};
 use serde::Deserialize;
 use shared::lesson::{Block, Lesson, Step, TERMINALS};
 
+use super::code::Steps;
+use super::highlight::code_blocks;
 use super::{Error, Problem};
 
-/// Reads a lesson. `code_steps` are the names that a step may call its code by.
-pub fn lesson(slug: &str, source: &str, code_steps: &HashSet<String>) -> Result<Lesson, Error> {
+/// Reads a lesson, without its twins. `code_steps` is the code that a step may name.
+pub fn lesson(slug: &str, source: &str, code_steps: &Steps) -> Result<Lesson, Error> {
     let reader = Reader { slug, source, code_steps };
     let (title, body) = reader.head()?;
     // Ranges are those of the whole file, so that faults are told with its line numbers.
@@ -18,7 +19,7 @@ pub fn lesson(slug: &str, source: &str, code_steps: &HashSet<String>) -> Result<
         .into_offset_iter()
         .map(|(event, range)| (event, range.start + body..range.end + body))
         .collect();
-    Ok(Lesson { slug: slug.to_owned(), title, steps: reader.steps(&events)? })
+    Ok(Lesson { slug: slug.to_owned(), title, steps: reader.steps(&events)?, twins: Vec::new() })
 }
 
 /// What pulldown-cmark reports, and the bytes of the file that it stems from.
@@ -34,14 +35,14 @@ struct Head {
 struct Reader<'a> {
     slug: &'a str,
     source: &'a str,
-    code_steps: &'a HashSet<String>,
+    code_steps: &'a Steps,
 }
 
 impl Reader<'_> {
     /// The fault at a byte of the file.
     fn error(&self, at: usize, problem: Problem) -> Error {
         let line = 1 + self.source[..at].matches('\n').count();
-        Error { lesson: self.slug.to_owned(), line, problem }
+        Error { lesson: self.slug.to_owned(), file: "lesson.md".to_owned(), line, problem }
     }
 
     /// The title, and where the body begins.
@@ -107,18 +108,26 @@ impl Reader<'_> {
         if blocks.is_empty() {
             return Err(self.error(at, Problem::EmptyStep));
         }
-        Ok(Step { slug, title, blocks, code })
+        let (code, line) = code.map_or((None, Vec::new()), |(name, line)| (Some(name), line));
+        Ok(Step { slug, title, blocks, code, line })
     }
 
-    /// The name in `<!-- code: NAME -->`, if this part is that comment.
-    fn code_step(&self, part: &[Spanned]) -> Result<Option<String>, Error> {
+    /// The name and the texts in `<!-- code: NAME "TEXT" … -->`, if this part is that comment.
+    fn code_step(&self, part: &[Spanned]) -> Result<Option<(String, Vec<String>)>, Error> {
         let [(Event::Start(Tag::HtmlBlock), range), ..] = part else { return Ok(None) };
         let comment = self.source[range.clone()].trim();
         let name = comment.strip_prefix("<!-- code: ").and_then(|rest| rest.strip_suffix(" -->"));
-        let name = name.ok_or_else(|| self.error(range.start, Problem::Html))?.trim();
-        match self.code_steps.get(name) {
-            Some(name) => Ok(Some(name.clone())),
-            None => Err(self.error(range.start, Problem::UnknownCodeStep { name: name.to_owned() })),
+        let inner = name.ok_or_else(|| self.error(range.start, Problem::Html))?;
+        let (name, texts) = inner.split_once('"').unwrap_or((inner, ""));
+        let name = name.trim().to_owned();
+        let Some(code) = self.code_steps.get(&name) else {
+            return Err(self.error(range.start, Problem::UnknownCodeStep { name }));
+        };
+        // Every other piece between quotation marks is what separates two texts.
+        let texts = texts.split('"').step_by(2).filter(|text| !text.is_empty()).map(str::to_owned).collect::<Vec<_>>();
+        match texts.iter().find(|text| !code.contains(*text)) {
+            Some(text) => Err(self.error(range.start, Problem::UnknownLine { text: text.clone() })),
+            None => Ok(Some((name, texts))),
         }
     }
 
@@ -264,7 +273,7 @@ fn render(prose: &mut Vec<Event>) -> Option<Block> {
         return None;
     }
     let mut html = String::new();
-    html::push_html(&mut html, prose.drain(..));
+    html::push_html(&mut html, code_blocks(prose.drain(..)));
     // A learner who follows a link keeps the lab's page, and the other page gets no handle on it. The text `<a ` is
     // always the renderer's: in what authors write, it escapes every `<`.
     let html = html.replace("<a ", "<a target=\"_blank\" rel=\"noopener noreferrer\" ");

@@ -1,15 +1,14 @@
-//! The lesson: a step's prose, its commands that run with one click, its folds, and the way to the other steps.
-
-use std::time::Duration;
+//! The lesson: a step's prose and folds, and the way to the other steps.
 
 use leptos::html::Div;
 use leptos::prelude::*;
 use shared::lesson::{Block, Lesson};
 
+use super::command::Command;
 use crate::address::Address;
-use crate::icons::{Icon, NamespaceSign};
-use crate::model::{Connection, Loaded, Pane};
-use crate::{Page, clipboard};
+use crate::icons::Icon;
+use crate::model::Loaded;
+use crate::{Page, content};
 
 /// The lesson pane.
 #[component]
@@ -25,16 +24,20 @@ pub fn LessonPane(page: Page) -> impl IntoView {
     });
     view! {
         <section id="lesson" class="pane lesson" aria-label="Lesson" tabindex="-1">
-            {move || place.get().map(|(lesson, step)| progress(&lesson, step))}
+            <nav class="progress" aria-label="Steps">
+                {move || place.get().map(|(lesson, step)| progress(&lesson, step))}
+            </nav>
             <div class="lesson-body" node_ref=body>
                 {move || place.get().map(|(lesson, step)| view! {
                     <article class="prose">
+                        <p class="kicker">{format!("Step {} of {}", step + 1, lesson.steps.len())}</p>
                         <h2>{lesson.steps.get(step).map(|step| step.title.clone())}</h2>
                         {blocks(page, lesson.steps.get(step).map(|step| step.blocks.clone()).unwrap_or_default())}
                     </article>
                 })}
                 <Show when=failed>
-                    <p class="notice">"The lesson could not be loaded. Reload the page to try again."</p>
+                    <p class="notice">"The lesson could not be loaded. Your machine and its terminals work without it."</p>
+                    <button on:click=move |_| content::fetch(page.model)>"Load it again"</button>
                 </Show>
             </div>
             {move || place.get().map(|(lesson, step)| turn(&lesson, step))}
@@ -58,7 +61,7 @@ fn progress(lesson: &Lesson, current: usize) -> impl IntoView + use<> {
             </li>
         }
     });
-    view! { <nav class="progress" aria-label="Steps"><ol>{steps.collect_view()}</ol></nav> }
+    view! { <ol>{steps.collect_view()}</ol> }
 }
 
 /// The way to the steps before and after.
@@ -90,65 +93,11 @@ fn one(page: Page, block: Block) -> AnyView {
         Block::Prose { html } => view! { <div class="text" inner_html=html></div> }.into_any(),
         Block::Command { terminal, text } => view! { <Command page terminal text/> }.into_any(),
         Block::Fold { title, blocks: folded } => view! {
-            <details>
-                <summary>{Icon::NEXT.show()} {title}</summary>
+            <details data-fold=title.to_lowercase()>
+                <summary>{Icon::NEXT.show()} <span>{title.clone()}</span></summary>
                 <div class="folded">{blocks(page, folded)}</div>
             </details>
         }
         .into_any(),
     }
-}
-
-/// A command that runs in the terminal it names, and can be copied.
-#[component]
-fn Command(page: Page, terminal: String, text: String) -> impl IntoView {
-    let copied = RwSignal::new(false);
-    let (name, command) = (terminal.clone(), text.clone());
-    let run = move |_| run(page, &name, &command);
-    let command = text.clone();
-    let copy = move |_| {
-        clipboard::copy(&command);
-        copied.set(true);
-        set_timeout(move || copied.set(false), Duration::from_millis(1500));
-    };
-    let name = terminal.clone();
-    let ordinal = Signal::derive(move || page.model.ordinal(page.model.terminal_named(&name)?.view));
-    let closed = move || page.model.connection.get() != Connection::Open;
-    view! {
-        <div class="command">
-            <button
-                class="run"
-                aria-label=format!("Run in {terminal}: {text}")
-                aria-disabled=move || closed().then_some("true")
-                on:click=run
-            >
-                {Icon::RUN.show()}
-                <code>{text.clone()}</code>
-            </button>
-            <span class="where" aria-hidden="true"><NamespaceSign ordinal/>{terminal.clone()}</span>
-            <button
-                class="copy"
-                aria-label=format!("Copy: {text}")
-                title=move || if copied.get() { "Copied" } else { "Copy" }
-                on:click=copy
-            >
-                {move || if copied.get() { Icon::DONE.show() } else { Icon::COPY.show() }}
-            </button>
-        </div>
-    }
-}
-
-/// Types a command into a terminal and brings that to the front. One that was closed is opened again for it.
-fn run(page: Page, name: &str, command: &str) {
-    if page.model.connection.get_untracked() != Connection::Open {
-        return;
-    }
-    page.model.pane.set(Pane::Terminals);
-    let Some(terminal) = untrack(|| page.model.terminal_named(name)) else {
-        return page.open_terminal(Some(name.to_owned()), Some(command.to_owned()));
-    };
-    page.model.bring(terminal.id);
-    let command = command.to_owned();
-    // After the terminal has become visible: what is hidden takes no focus.
-    request_animation_frame(move || page.screens.run(terminal.id, &command));
 }

@@ -1,6 +1,7 @@
 //! The four panes and their arrangement: a grid with movable borders where there is room, tabs where there is not.
 
 mod code;
+mod command;
 mod lesson;
 mod mounts;
 mod splitter;
@@ -13,6 +14,7 @@ use web_sys::HtmlElement;
 
 use crate::Page;
 use crate::model::Pane;
+pub use code::Choice;
 use splitter::{Axis, Splitter};
 
 /// The panes in the order of the keyboard, with the id of each one's element and its name.
@@ -27,17 +29,25 @@ const PANES: [(Pane, &str, &str); 4] = [
 #[component]
 pub fn Panes(page: Page) -> impl IntoView {
     window_event_listener(leptos::ev::keydown, move |event| leave_pane(page, &event));
-    let shown = move || PANES.iter().find(|(pane, ..)| *pane == page.model.pane.get()).map(|(_, id, _)| *id);
+    let shown = move || id(page.model.pane.get());
+    // Where there is room for two, what was in front last stays beside what is in front now.
+    let upper = last_of(page, [Pane::Lesson, Pane::Code]);
+    let lower = last_of(page, [Pane::Terminals, Pane::Mounts]);
+    let two = upright();
+    let is_shown = move |pane| match two.get() {
+        true => [upper.get(), lower.get()].contains(&pane),
+        false => page.model.pane.get() == pane,
+    };
     view! {
         <nav class="pane-tabs" aria-label="Panes">
             {PANES.map(|(pane, _, name)| view! {
                 <button
-                    aria-pressed=move || (page.model.pane.get() == pane).to_string()
+                    aria-pressed=move || is_shown(pane).to_string()
                     on:click=move |_| page.model.pane.set(pane)
                 >{name}</button>
             })}
         </nav>
-        <main class="panes" data-pane=shown>
+        <main class="panes" data-pane=shown data-upper=move || id(upper.get()) data-lower=move || id(lower.get())>
             <lesson::LessonPane page/>
             <Splitter axis=Axis::Across property="--lesson" label="Width of the lesson" end=false/>
             <code::CodePane page/>
@@ -49,15 +59,38 @@ pub fn Panes(page: Page) -> impl IntoView {
     }
 }
 
+/// The id of a pane's element.
+fn id(pane: Pane) -> &'static str {
+    PANES.iter().find(|(other, ..)| *other == pane).map_or("", |(_, id, _)| id)
+}
+
+/// The one of two panes that was in front last.
+fn last_of(page: Page, panes: [Pane; 2]) -> Memo<Pane> {
+    Memo::new(move |last: Option<&Pane>| {
+        let pane = page.model.pane.get();
+        if panes.contains(&pane) { pane } else { last.copied().unwrap_or(panes[0]) }
+    })
+}
+
+/// Whether the window is narrow but tall, in the words of the style sheet.
+fn upright() -> RwSignal<bool> {
+    let query = || {
+        let query = window().match_media("(max-width: 900px) and (min-height: 900px)").ok().flatten();
+        query.is_some_and(|query| query.matches())
+    };
+    let upright = RwSignal::new(query());
+    window_event_listener(leptos::ev::resize, move |_| upright.set(query()));
+    upright
+}
+
 /// Puts the keyboard into a pane, and the pane in front.
-fn enter(page: Page, pane: Pane) {
+pub fn enter(page: Page, pane: Pane) {
     page.model.pane.set(pane);
     // After the pane has become visible: what is hidden takes no focus.
     request_animation_frame(move || match (pane, page.model.front.get_untracked()) {
         (Pane::Terminals, Some(front)) => page.screens.focus(front),
         _ => {
-            let id = PANES.iter().find(|(other, ..)| *other == pane).map_or("", |(_, id, _)| id);
-            if let Some(element) = document().get_element_by_id(id) {
+            if let Some(element) = document().get_element_by_id(id(pane)) {
                 // An element of the page can take the focus.
                 let _ = element.unchecked_into::<HtmlElement>().focus();
             }

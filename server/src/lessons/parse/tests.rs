@@ -1,17 +1,16 @@
 //! Lessons given as text: what they become, and where a fault is said to be.
 
-use std::collections::HashSet;
-
-use shared::lesson::{Block, Lesson};
+use shared::lesson::{Block, Language, Lesson};
 
 use super::lesson;
+use crate::lessons::code::{Steps, cut};
 use crate::lessons::{Error, Problem};
 
 const HEAD: &str = "+++\ntitle = \"A lesson\"\n+++\n\n";
 
 fn read(body: &str) -> Result<Lesson, Error> {
-    let steps = HashSet::from(["change-root".to_owned()]);
-    lesson("01-a-lesson", &format!("{HEAD}{body}"), &steps)
+    let code = cut("folder", "file.rs", Language::Rust, "// step: change-root\nchroot(rootfs)?;\nchdir(\"/\")\n");
+    lesson("01-a-lesson", &format!("{HEAD}{body}"), &Steps::of(&[code]))
 }
 
 /// The line and the fault of a lesson that has one. Line 5 is the first of `body`.
@@ -29,7 +28,7 @@ fn a_lesson_becomes_steps_of_prose_commands_and_folds() {
     let lesson = read(
         "# Change the *root*, `now`
 
-<!-- code: change-root -->
+<!-- code: change-root \"chroot(rootfs)\" \"chdir\" -->
 
 Look at **this**.
 
@@ -70,12 +69,16 @@ Done.
     let [first, second] = lesson.steps.as_slice() else { panic!("two steps: {:?}", lesson.steps) };
     assert_eq!((first.title.as_str(), first.slug.as_str()), ("Change the root, now", "change-the-root-now"));
     assert_eq!(first.code.as_deref(), Some("change-root"));
+    assert_eq!(first.line, ["chroot(rootfs)", "chdir"]);
     assert_eq!(
         first.blocks,
         [
             prose("<p>Look at <strong>this</strong>.</p>\n<ul>\n<li>one</li>\n<li>two</li>\n</ul>\n"),
             Block::Command { terminal: "host".to_owned(), text: "newroot pull busybox\nls /".to_owned() },
-            prose("<pre><code class=\"language-rust\">chroot(\"/\")?;\n</code></pre>\n"),
+            prose(
+                "<pre><code class=\"language-rust\"><span class=\"function\">chroot</span>(\
+                 <span class=\"string\">\"/\"</span>)?;\n</code></pre>\n"
+            ),
             Block::Fold {
                 title: "Hint".to_owned(),
                 blocks: vec![
@@ -142,6 +145,7 @@ fn each_fault_is_found_where_it_is() {
         ("# A\n\ntext\n\n# a!\n\ntext\n", 9, Problem::SameStep { slug }),
         ("# A\n\n<!-- code: chroot -->\n\ntext\n", 7, Problem::UnknownCodeStep { name: name("chroot") }),
         ("# A\n\n<!-- code: change-root -->\n<!-- code: change-root -->\n", 8, Problem::SecondCodeStep),
+        ("# A\n\n<!-- code: change-root \"chrot(\" -->\n\ntext\n", 7, Problem::UnknownLine { text: name("chrot(") }),
         ("# A\n\n```console rnu=host\nls\n```\n", 7, Problem::UnknownFenceWord { word: name("rnu=host") }),
         ("# A\n\n```console run=host\n\n```\n", 7, Problem::EmptyCommand),
         ("# A\n\n> [!HITN]\n> text\n", 7, Problem::UnknownFold { name: name("HITN") }),
@@ -155,7 +159,7 @@ fn each_fault_is_found_where_it_is() {
 
 #[test]
 fn the_head_is_read_strictly() {
-    let read = |text: &str| lesson("01", text, &HashSet::new()).map_err(|error| (error.line, error.problem));
+    let read = |text: &str| lesson("01", text, &Steps::of(&[])).map_err(|error| (error.line, error.problem));
     assert_eq!(read("# A\n\ntext\n"), Err((1, Problem::NoHead)));
     assert_eq!(read("+++\ntitle = \"A\"\n# A\n"), Err((1, Problem::NoHead)));
     assert_eq!(read("+++\ntitle = \" \"\n+++\n# A\n\ntext\n"), Err((2, Problem::EmptyTitle)));
