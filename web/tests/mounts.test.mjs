@@ -29,7 +29,8 @@ for (const theme of ["dark", "light"]) {
     await type(page, "container", "unshare --mount sh");
     const host = card(page, { ordinal: 0 });
     const other = card(page, { ordinal: 1 });
-    await other.waitFor();
+    // unshare(1) first, and then the shell that it becomes.
+    await other.getByRole("heading", { name: "sh", exact: true }).waitFor();
     await prompt(page, "container");
     await type(page, "container", "mount -t tmpfs first /mnt; mount -t tmpfs second /mnt; mount -t tmpfs third /opt");
     await row(other, "/opt").waitFor();
@@ -88,6 +89,7 @@ test("a peer group names its members in every card, and device nodes share a lin
   const other = card(page, { ordinal: 1 });
   await row(other, "/srv/a").waitFor();
   await says(row(other, "/srv/a"), "master:");
+  await other.getByRole("heading", { name: "sh", exact: true }).waitFor();
   await row(host, "/srv/a").getByRole("button").click();
   const fields = host.locator("tr.fields");
   await fields.waitFor();
