@@ -278,7 +278,13 @@ fn CardView(page: Page, looks: Looks, id: ViewId, alone: Memo<Vec<(ViewId, HashS
                 </Show>
             </header>
             <Show when=move || !empty.get() fallback=move || view! { <p class="notice">{why_empty}</p> }>
-                <div class="table" role="group" tabindex="0" aria-labelledby=table_labelled_by.clone() on:keydown=move_in_table>
+                <div
+                    class="table"
+                    role="group"
+                    tabindex="0"
+                    aria-labelledby=table_labelled_by.clone()
+                    on:keydown=move_in_table
+                >
                     <table data-form=move || if looks.form.get() == Form::Table { "table" } else { "tree" }>
                         <row::Head looks/>
                         <tbody>
@@ -300,8 +306,8 @@ fn CardView(page: Page, looks: Looks, id: ViewId, alone: Memo<Vec<(ViewId, HashS
     }
 }
 
-/// How wide a card is, in a word, for the style sheet. A container query would say the same, but with some hundred rows in
-/// the container Chromium 156 spends 25 ms more on each change of style anywhere in the page.
+/// How wide a card is, in a word, for the style sheet. A container query would say the same, but with some hundred rows
+/// in the container Chromium 156 spends 25 ms more on each change of style anywhere in the page.
 fn width_of(card: NodeRef<Article>) -> RwSignal<&'static str> {
     let width = RwSignal::new("middle");
     Effect::new(move |_| {

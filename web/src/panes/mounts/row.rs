@@ -102,8 +102,8 @@ fn MountRow(page: Page, looks: Looks, view: ViewId, line: Memo<Option<Line>>) ->
             <th scope="row" data-depth=of_line(depth) title=of_line(|line| words::mounts::path(&line.mount.mount_point))>
                 <button tabindex="-1" aria-expanded=move || open.get().to_string()
                     on:click=move |_| open.update(|open| *open = !*open)>
-                    <span class="above">{of_line(|line| words::mounts::path(&line.mount.mount_point[..line.prefix]))}</span>
-                    {of_line(|line| words::mounts::path(&line.mount.mount_point[line.prefix..]))}
+                    <span class="above">{of_line(|line| words::mounts::path(mount_point(line).0))}</span>
+                    {of_line(|line| words::mounts::path(mount_point(line).1))}
                 </button>
             </th>
             <td>{of_line(|line| line.mount.fs_type.clone())}</td>
@@ -114,6 +114,11 @@ fn MountRow(page: Page, looks: Looks, view: ViewId, line: Memo<Option<Line>>) ->
         </tr>
         <Show when=move || open.get()><Fields page looks view line/></Show>
     }
+}
+
+/// What of the mount point only repeats the parent's, and what is its own.
+fn mount_point(line: &Line) -> (&str, &str) {
+    line.mount.mount_point.split_at(line.prefix)
 }
 
 fn depth(line: &Line) -> String {
@@ -217,7 +222,7 @@ fn row_note(page: Page, line: Memo<Option<Line>>) -> impl IntoView {
     }
 }
 
-/// Brings a row into sight within its card, and moves nothing else on the page. So much above it stays in sight, in pixels.
+/// Brings a row into sight within its card, and moves nothing else on the page. As many pixels above it stay in sight.
 pub fn show_row(row: &web_sys::HtmlElement, above: f64) {
     let Ok(Some(table)) = row.closest(".table") else { return };
     let (seen, line) = (table.get_bounding_client_rect(), row.get_bounding_client_rect());
