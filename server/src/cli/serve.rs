@@ -60,6 +60,8 @@ impl Options {
 /// Serves until it is told to stop.
 pub fn run(options: Options) -> Result<ExitCode> {
     tracing_subscriber::fmt().with_target(false).with_writer(std::io::stderr).init();
+    // First, in a container: the doctor would find what the engine has put in the way.
+    lab::uncover::uncover().context("cannot make this container fit for labs")?;
     // While this process has one thread, as the doctor wants it.
     let lacking: Vec<_> =
         doctor::examine(&options.plan()).into_iter().filter(|finding| finding.verdict == Verdict::Lacking).collect();
@@ -69,7 +71,6 @@ pub fn run(options: Options) -> Result<ExitCode> {
     }
     // Before the runtime has threads: it may have to change the environment.
     runtime::ensure_certificates().context("cannot prepare TLS")?;
-    lab::uncover::uncover().context("cannot make this container fit for labs")?;
     let runtime = tokio::runtime::Runtime::new().context("cannot start the event loop")?;
     runtime.block_on(serve_until_signal(options))?;
     Ok(ExitCode::SUCCESS)
