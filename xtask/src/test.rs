@@ -30,12 +30,13 @@ pub fn run(root: &Path) -> Result<()> {
     println!("test: server, lab and shared");
     let mut cargo = target.cargo(root, "test");
     cargo.args(["--release", "--package", "newroot", "--package", "shared", "--no-fail-fast"]);
-    command::run(cargo.env("NEWROOT_BUILD", server::build_id(root)?))?;
+    cargo.env("NEWROOT_BUILD", server::build_id(root)?);
+    command::run(&mut command::with_default_signals(&cargo))?;
 
     println!("test: the page, in {} files", browser_tests.len());
     let mut node = Command::new("node");
     node.arg("--test").args(&browser_tests).current_dir(root.join("web")).env("NEWROOT_BIN", &newroot);
-    command::run(&mut node)?;
+    command::run(&mut command::with_default_signals(&node))?;
 
     println!("test: everything passed: lint, xtask, server, lab, shared, page ({} s)", start.elapsed().as_secs());
     Ok(())
