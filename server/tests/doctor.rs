@@ -56,7 +56,7 @@ fn whatever_is_missing_has_a_line_with_its_mend() {
             "mount --bind /dev/null /proc/version;",
             "",
             "proc and sysfs: Operation not permitted",
-            "systempaths=unconfined",
+            "unmount what covers a part of /proc or /sys",
         ),
         ("umount -l /sys/fs/cgroup;", "", "cgroups: no cgroup hierarchy offers", "controllers memory, pids and cpu"),
         ("mount -t tmpfs -o ro tmpfs DIR;", "", "state directory: ", "make it writable for root"),

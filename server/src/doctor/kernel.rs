@@ -1,6 +1,5 @@
 //! What the kernel must be able to do, and is asked to do here once: the parts that a sandbox is made of.
 
-use std::env::temp_dir;
 use std::fs;
 use std::io;
 use std::path::Path;
@@ -18,11 +17,13 @@ const USER_AND_MOUNTS: CloneFlags = CloneFlags::CLONE_NEWUSER.union(CloneFlags::
 
 /// All of them. Where there are no user namespaces, what is done in them is left out.
 pub fn examine(plan: &Plan) -> Vec<Finding> {
+    // What is mounted here for a try is mounted in a child's mount namespace alone.
+    let place = existing(&plan.run);
     let mut findings = vec![seccomp(), pidfd()];
     match user_namespaces() {
         Ok(()) => {
             findings.push(Finding::good("namespaces", "user, mount, PID, network, UTS, IPC and cgroup namespaces"));
-            findings.extend([overlay(), proc(), devpts(), idmapped_mounts(&plan.state)]);
+            findings.extend([overlay(place), proc(place), devpts(place), idmapped_mounts(&plan.state)]);
         }
         Err(error) => findings.push(Finding::lacking("namespaces", error.to_string(), mend_namespaces())),
     }
@@ -56,36 +57,43 @@ fn mend_namespaces() -> String {
     "in a container: give it CAP_SYS_ADMIN, no seccomp filter, and the user ids from 1879048192 on".to_owned()
 }
 
-/// A lab's root: an overlay whose upper layer is a tmpfs, mounted by the root of a user namespace.
-fn overlay() -> Finding {
-    let directory = temp_dir();
-    let result = probe(USER_AND_MOUNTS, || {
-        mount_on(&directory, "tmpfs", None)?;
-        let part = |name: &str| directory.join(name);
-        ["lower", "upper", "work", "root"].into_iter().try_for_each(|name| fs::create_dir(part(name)))?;
-        let (lower, upper, work) = (part("lower"), part("upper"), part("work"));
-        let (lower, upper, work) = (lower.display(), upper.display(), work.display());
-        let layers = format!("userxattr,lowerdir={lower},upperdir={upper},workdir={work}");
-        mount_on(&part("root"), "overlay", Some(&layers))
-    });
+/// A lab's root: an overlay whose upper layer is a tmpfs, mounted by the root of a user namespace, or else outside.
+fn overlay(place: &Path) -> Finding {
+    let try_to_mount = |namespaces, options: &str| {
+        probe(namespaces, || {
+            mount_on(place, "tmpfs", None)?;
+            let part = |name: &str| place.join(name);
+            ["lower", "upper", "work", "root"].into_iter().try_for_each(|name| fs::create_dir(part(name)))?;
+            let (lower, upper, work) = (part("lower"), part("upper"), part("work"));
+            let (lower, upper, work) = (lower.display(), upper.display(), work.display());
+            let layers = format!("{options}lowerdir={lower},upperdir={upper},workdir={work}");
+            mount_on(&part("root"), "overlay", Some(&layers))
+        })
+    };
+    let inside = try_to_mount(USER_AND_MOUNTS, "userxattr,");
     let mend = "use Linux 6.6 or newer, where tmpfs has user extended attributes, with overlayfs (modprobe overlay)";
-    finding("overlay", "an overlay on a tmpfs can be mounted in a user namespace", result, mend)
+    match &inside {
+        Err(error) if try_to_mount(CloneFlags::CLONE_NEWNS, "").is_ok() => {
+            let found = format!("not in a user namespace ({error}): a reset takes a whole new machine");
+            Finding::note("overlay", found, mend)
+        }
+        _ => finding("overlay", "an overlay on a tmpfs can be mounted in a user namespace", inside, mend),
+    }
 }
 
 /// A lab's own /proc and /sys, which a user namespace gets only where it can see whole ones.
-fn proc() -> Finding {
-    let directory = temp_dir();
+fn proc(place: &Path) -> Finding {
     let result = probe(USER_AND_MOUNTS | CloneFlags::CLONE_NEWPID | CloneFlags::CLONE_NEWNET, || {
-        mount_on(&directory, "proc", None)?;
-        mount_on(&directory, "sysfs", None)
+        mount_on(place, "proc", None)?;
+        mount_on(place, "sysfs", None)
     });
-    let mend = "in a container: start it with --security-opt systempaths=unconfined, so that /proc and /sys are whole";
+    let mend =
+        "unmount what covers a part of /proc or /sys; `serve` does so itself in a container that has CAP_SYS_ADMIN";
     finding("proc and sysfs", "new ones can be mounted in a user namespace", result, mend)
 }
 
-fn devpts() -> Finding {
-    let directory = temp_dir();
-    let result = probe(USER_AND_MOUNTS, || mount_on(&directory, "devpts", Some("newinstance,ptmxmode=0666")));
+fn devpts(place: &Path) -> Finding {
+    let result = probe(USER_AND_MOUNTS, || mount_on(place, "devpts", Some("newinstance,ptmxmode=0666")));
     finding(
         "terminals",
         "devpts has instances of its own for each lab",
