@@ -13,6 +13,8 @@ use super::probe::{probe, with_user_namespace};
 use super::{Finding, Plan};
 use crate::sys::{self, mount_attribute};
 
+const PLAIN: MsFlags = MsFlags::MS_NOSUID.union(MsFlags::MS_NODEV).union(MsFlags::MS_NOEXEC);
+
 const USER_AND_MOUNTS: CloneFlags = CloneFlags::CLONE_NEWUSER.union(CloneFlags::CLONE_NEWNS);
 
 /// All of them. Where there are no user namespaces, what is done in them is left out.
@@ -85,7 +87,8 @@ fn overlay(place: &Path) -> Finding {
 fn proc(place: &Path) -> Finding {
     let result = probe(USER_AND_MOUNTS | CloneFlags::CLONE_NEWPID | CloneFlags::CLONE_NEWNET, || {
         mount_on(place, "proc", None)?;
-        mount_on(place, "sysfs", None)
+        // Read-only, as labs have it: in a container it may be had in no other way.
+        mount(Some("sysfs"), place, Some("sysfs"), PLAIN | MsFlags::MS_RDONLY, None::<&str>).map_err(io::Error::from)
     });
     let mend =
         "unmount what covers a part of /proc or /sys; `serve` does so itself in a container that has CAP_SYS_ADMIN";
@@ -146,6 +149,5 @@ fn finding(what: &'static str, good: &str, result: io::Result<()>, mend: &str) -
 }
 
 fn mount_on(place: &Path, kind: &str, options: Option<&str>) -> io::Result<()> {
-    let plain = MsFlags::MS_NOSUID | MsFlags::MS_NOEXEC;
-    mount(Some(kind), place, Some(kind), plain, options).map_err(io::Error::from)
+    mount(Some(kind), place, Some(kind), PLAIN, options).map_err(io::Error::from)
 }
