@@ -7,12 +7,11 @@ mod common;
 
 use std::collections::{BTreeMap, HashMap};
 use std::fs;
-use std::io::Write;
 use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use common::{Layer, Registry, busybox, make_image, names_in, pull, text_of};
+use common::{Layer, Registry, busybox, debian, make_image, names_in, pull, text_of};
 use newroot::registry::Digest;
 use tar::EntryType;
 
@@ -97,40 +96,6 @@ fn compare_with_umoci(layers: &[Vec<u8>]) -> BTreeMap<PathBuf, Seen> {
     ours
 }
 
-/// The archive of a Debian of the same release as this machine, made by mmdebstrap once and then kept below `target`.
-fn debian() -> Vec<u8> {
-    let release = fs::read_to_string("/etc/os-release").unwrap();
-    let suite = release.lines().find_map(|line| line.strip_prefix("VERSION_CODENAME=")).expect("a Debian of a release");
-    let images = Path::new(env!("CARGO_MANIFEST_DIR")).join("../target/test-images");
-    let kept = images.join(format!("debian-{suite}.tar"));
-    if !kept.exists() {
-        fs::create_dir_all(&images).unwrap();
-        let targets = Command::new("apt-get")
-            .args(["indextargets", "--format", "$(RELEASE) $(COMPONENT) $(REPO_URI)", "Created-By: Packages"])
-            .output()
-            .unwrap();
-        let targets = String::from_utf8(targets.stdout).unwrap();
-        let mirror = targets.lines().find_map(|line| line.strip_prefix(&format!("{suite} main ")));
-        let mirror = mirror.expect("apt knows a mirror; if not, `apt-get update` tells it");
-        let unfinished = tempfile::Builder::new().suffix(".tar").tempfile_in(&images).unwrap();
-        let output = Command::new("mmdebstrap")
-            .args(["--quiet", "--variant=essential", suite])
-            .arg(unfinished.path())
-            .arg(mirror)
-            .output()
-            .expect("mmdebstrap is installed");
-        assert!(output.status.success(), "{}", text_of(&output));
-        unfinished.persist(&kept).unwrap();
-    }
-    fs::read(kept).unwrap()
-}
-
-fn gzip(bytes: &[u8]) -> Vec<u8> {
-    let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
-    encoder.write_all(bytes).unwrap();
-    encoder.finish().unwrap()
-}
-
 #[test]
 fn busybox_is_what_umoci_makes_of_it() {
     // With an entry for the root directory, which has no other time to compare.
@@ -167,7 +132,7 @@ fn a_debian_in_three_layers_is_what_umoci_makes_of_it() {
         .symlink("usr/bin/link", "/usr/bin/able")
         .directory("etc")
         .file("etc/.wh.debian_version", "");
-    let seen = compare_with_umoci(&[gzip(&debian()), second.gzip(), third.gzip()]);
+    let seen = compare_with_umoci(&[debian(), second.gzip(), third.gzip()]);
     let at = |path: &str| seen.get(Path::new(path));
     assert!(seen.len() > 1000, "{} paths are no Debian", seen.len());
     assert!(at("etc/hostname").is_none() && at("etc/debian_version").is_none());
