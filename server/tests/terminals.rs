@@ -240,6 +240,9 @@ async fn a_page_without_manners_harms_no_other() {
         bad.type_keys(HOST, &[b'\n'; 30_000]).await;
     }
     good.until("the word of it", |page| page.text_since(HOST, 0).contains("bytes not typed")).await;
+    // Until the lab has read all of it, the rest could still come after another page's Ctrl-C.
+    bad.send(Message::Ping(b"is that all?".to_vec().into())).await;
+    bad.until("the pong", |page| page.pongs == 2).await;
     good.type_keys(HOST, b"\x03").await;
     assert_eq!(good.output_of(HOST, "echo as ever").await.trim(), "as ever");
 
