@@ -52,7 +52,7 @@ test("terminals are opened, named and closed by mouse and by keyboard", async ()
   assert.equal(await page.locator("[data-terminal=shell]").count(), 0);
 
   // A command of the lesson opens its terminal again.
-  await page.getByRole("button", { name: "Close container" }).click();
+  await page.getByTitle("Close container").click();
   await page.getByRole("tab", { name: "container" }).waitFor({ state: "detached" });
   await page.getByRole("button", { name: /^Run in container: unshare/ }).first().click();
   await page.getByRole("tab", { name: "container" }).waitFor();

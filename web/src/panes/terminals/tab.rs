@@ -38,6 +38,7 @@ pub fn Tab(page: Page, id: TerminalId, renamed: RwSignal<Option<TerminalId>>) ->
                     aria-description=description
                     aria-selected=move || front().to_string()
                     aria-controls=format!("screen-{}", id.0)
+                    aria-keyshortcuts="Delete"
                     tabindex=move || if front() { "0" } else { "-1" }
                     title=move || has_own_name(page, id).then_some("Double-click or F2 to rename")
                     data-ordinal=move || ordinal.get().map(|ordinal| ordinal.to_string())
@@ -52,9 +53,9 @@ pub fn Tab(page: Page, id: TerminalId, renamed: RwSignal<Option<TerminalId>>) ->
             </Show>
             <button
                 class="quiet close"
-                // The keyboard closes by Delete on the tab.
+                // For the mouse alone, since a list of tabs has nothing but tabs: Delete on the tab does the same.
                 tabindex="-1"
-                aria-label=move || format!("Close {}", name())
+                aria-hidden="true"
                 title=move || format!("Close {}", name())
                 on:click=move |_| close(page, id)
             >
