@@ -30,6 +30,8 @@ pub fn run(root: &Path) -> Result<()> {
     println!("test: server, lab and shared");
     let mut cargo = target.cargo(root, "test");
     cargo.args(["--release", "--package", "newroot", "--package", "shared", "--no-fail-fast"]);
+    // Some print figures, and on which version of cgroups they ran.
+    cargo.args(["--", "--show-output"]);
     cargo.env("NEWROOT_BUILD", server::build_id(root)?);
     command::run(&mut command::with_default_signals(&cargo))?;
 
