@@ -115,6 +115,8 @@ export function inCgroup(pid, name) {
 /** Opens the page in a browser of its own, and listens for what must not happen there. */
 export async function openPage(playground, { theme = "dark", size = { width: 1280, height: 720 } } = {}) {
   const context = await playground.browser.newContext({ viewport: size, colorScheme: theme });
+  // A machine with much else to do takes its time; nothing is timed by this.
+  context.setDefaultTimeout(90_000);
   const page = await context.newPage();
   const complaints = [];
   page.on("console", (message) => {
