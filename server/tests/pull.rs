@@ -14,7 +14,7 @@ use std::sync::{Condvar, Mutex};
 use std::thread;
 
 use common::scripted::{self, ScriptedRegistry};
-use common::{Layer, Registry, busybox, in_a_mount_namespace, names_in, newroot, pull, text_of};
+use common::{Layer, Registry, busybox, in_a_mount_namespace, names_in, newroot, pull, text_of, with_default_signals};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use tar::EntryType;
@@ -194,9 +194,12 @@ fn a_signal_ends_a_pull_and_it_takes_away_what_it_has_begun() {
     let fs_directory = tempfile::tempdir().unwrap();
     for (signal, status) in [(Signal::SIGINT, 130), (Signal::SIGTERM, 143), (Signal::SIGHUP, 129)] {
         let (registry, is_stalled) = stalling_registry(busybox().tar());
-        let process = newroot()
+        let mut command = newroot();
+        command
             .args(["pull", "--registry", registry.url(), "team/app", "--fs"])
-            .arg(fs_directory.path().join("made/for/it"))
+            .arg(fs_directory.path().join("made/for/it"));
+        let process = with_default_signals(&command)
+            .stdin(Stdio::null())
             .stderr(Stdio::piped())
             .stdout(Stdio::null())
             .spawn()
@@ -215,7 +218,8 @@ fn a_signal_that_was_ignored_before_stays_so() {
     let fs_directory = tempfile::tempdir().unwrap();
     let (registry, is_stalled) = stalling_registry(busybox().tar());
     // As nohup(1) does it.
-    let process = Command::new("sh")
+    let mut command = Command::new("sh");
+    command
         .args([
             "-c",
             "trap '' HUP; exec \"$@\"",
@@ -226,10 +230,8 @@ fn a_signal_that_was_ignored_before_stays_so() {
             registry.url(),
         ])
         .args(["app", "--fs"])
-        .arg(fs_directory.path())
-        .stderr(Stdio::piped())
-        .spawn()
-        .unwrap();
+        .arg(fs_directory.path());
+    let process = with_default_signals(&command).stderr(Stdio::piped()).spawn().unwrap();
     is_stalled.recv().unwrap();
     for signal in [Signal::SIGHUP, Signal::SIGINT] {
         kill(Pid::from_raw(process.id() as i32), signal).unwrap();

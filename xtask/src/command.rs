@@ -24,23 +24,6 @@ pub fn cargo(root: &Path) -> Command {
     cargo
 }
 
-/// The same command with the signals that end programs as they are by default. A test that is started with one of them
-/// ignored, as nohup(1) and scripts do it, would hand that to what it starts, which would not end by it.
-pub fn with_default_signals(command: &Command) -> Command {
-    let mut env = Command::new("env");
-    env.arg("--default-signal=HUP,INT,QUIT,TERM").arg(command.get_program()).args(command.get_args());
-    for (name, value) in command.get_envs() {
-        match value {
-            Some(value) => env.env(name, value),
-            None => env.env_remove(name),
-        };
-    }
-    if let Some(directory) = command.get_current_dir() {
-        env.current_dir(directory);
-    }
-    env
-}
-
 /// Runs it on this terminal; an exit status other than 0 is an error.
 pub fn run(command: &mut Command) -> Result<()> {
     let status = command.status().with_context(|| format!("start {}", line(command)))?;

@@ -32,13 +32,12 @@ pub fn run(root: &Path) -> Result<()> {
     cargo.args(["--release", "--package", "newroot", "--package", "shared", "--no-fail-fast"]);
     // Some print figures, and on which version of cgroups they ran.
     cargo.args(["--", "--show-output"]);
-    cargo.env("NEWROOT_BUILD", server::build_id(root)?);
-    command::run(&mut command::with_default_signals(&cargo))?;
+    command::run(cargo.env("NEWROOT_BUILD", server::build_id(root)?))?;
 
     println!("test: the page, in {} files", browser_tests.len());
     let mut node = Command::new("node");
     node.arg("--test").args(&browser_tests).current_dir(root.join("web")).env("NEWROOT_BIN", &newroot);
-    command::run(&mut command::with_default_signals(&node))?;
+    command::run(&mut node)?;
 
     println!("test: everything passed: lint, xtask, server, lab, shared, page ({} s)", start.elapsed().as_secs());
     Ok(())

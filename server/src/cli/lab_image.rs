@@ -59,11 +59,10 @@ fn reference(image: &Image) -> Result<(RepositoryName, ManifestReference)> {
             _ => (image.name(), ManifestReference::Tag("latest".parse()?)),
         },
     };
-    let is_host = |first: &str| first.contains(['.', ':']) || first == "localhost";
+    let name: RepositoryName = name.parse()?;
     ensure!(
-        !name.split_once('/').is_some_and(|(first, _)| is_host(first)),
+        name.host().is_none(),
         "a lab image comes through the labs' mirror: leave the host out of {image}, and name its registry by --upstream"
     );
-    let name = if name.contains('/') { name.to_owned() } else { format!("library/{name}") };
-    Ok((name.parse()?, by))
+    Ok((name, by))
 }

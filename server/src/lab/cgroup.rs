@@ -247,7 +247,8 @@ fn read_number(file: &fs::File) -> u64 {
     str::from_utf8(&text[..length]).ok().and_then(|text| text.trim().parse().ok()).unwrap_or(0)
 }
 
-fn has_option(options: &str, wanted: &str) -> bool {
+/// Whether a mount's options, as mountinfo lists them, name this one.
+pub(super) fn has_option(options: &str, wanted: &str) -> bool {
     options.split(',').any(|option| option == wanted)
 }
 

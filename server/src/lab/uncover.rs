@@ -8,6 +8,8 @@ use nix::mount::{MntFlags, MsFlags, mount, umount2};
 
 use shared::mount::{Mount, parse_table};
 
+use super::cgroup::has_option;
+
 /// A container's mounts could not be made fit for labs.
 #[derive(Debug, thiserror::Error)]
 #[allow(missing_docs, reason = "the messages say it")]
@@ -39,26 +41,23 @@ pub fn uncover() -> Result<(), Error> {
 /// itself, read-only. File systems that have their place there, such as binfmt_misc, are none of these.
 fn covers_a_part(mount: &Mount) -> bool {
     let below = |parent: &str| mount.mount_point.starts_with(parent);
-    let hides = mount.fs_type == "tmpfs" && has(mount, "ro") || mount.root == "/null";
+    let hides = mount.fs_type == "tmpfs" && has_option(&mount.options, "ro") || mount.root == "/null";
     let part = mount.fs_type == "proc" && mount.root != "/";
     (below("/proc/") || below("/sys/") && !below("/sys/fs/")) && (hides || part)
 }
 
 fn is_locked(mount: &Mount) -> bool {
-    matches!(mount.fs_type.as_str(), "cgroup" | "cgroup2") && has(mount, "ro")
+    matches!(mount.fs_type.as_str(), "cgroup" | "cgroup2") && has_option(&mount.options, "ro")
 }
 
 fn remount_writable(hierarchy: &Mount) -> Result<(), Error> {
     // A remount sets all flags of the mount anew (mount(2), MS_REMOUNT | MS_BIND), so those it has are named again.
     let kept = [("nosuid", MsFlags::MS_NOSUID), ("nodev", MsFlags::MS_NODEV), ("noexec", MsFlags::MS_NOEXEC)];
-    let kept: MsFlags = kept.iter().filter(|(option, _)| has(hierarchy, option)).map(|(_, flag)| *flag).collect();
+    let kept: MsFlags =
+        kept.iter().filter(|(option, _)| has_option(&hierarchy.options, option)).map(|(_, flag)| *flag).collect();
     let path = PathBuf::from(&hierarchy.mount_point);
     mount(None::<&str>, &path, None::<&str>, MsFlags::MS_REMOUNT | MsFlags::MS_BIND | kept, None::<&str>)
         .map_err(|errno| Error::Remount { path, errno })
-}
-
-fn has(mount: &Mount, option: &str) -> bool {
-    mount.options.split(',').any(|present| present == option)
 }
 
 #[cfg(test)]
