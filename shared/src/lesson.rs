@@ -49,6 +49,16 @@ pub enum Block {
         /// What is typed, without the final Enter. May have several lines.
         text: String,
     },
+    /// Something to bring about, in whatever way.
+    Task {
+        /// The task.
+        task: Task,
+    },
+    /// Something to predict, before running what tells.
+    Quiz {
+        /// The quiz.
+        quiz: Quiz,
+    },
     /// Folded away until asked for.
     Fold {
         /// What the fold says while closed: `Hint`, `Solution`.
@@ -56,6 +66,29 @@ pub enum Block {
         /// What it hides.
         blocks: Vec<Block>,
     },
+}
+
+/// What a learner should bring about. Whether they have is decided in the lab, from what its kernel says: see
+/// [`crate::task::TaskState`].
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Task {
+    /// Its name, unique among all lessons: `04-mount-namespace-and-root-directory/leak-nothing`.
+    pub id: String,
+    /// What to do, as HTML of one paragraph.
+    pub html: String,
+}
+
+/// A question about what the kernel will say, with options to choose from.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Quiz {
+    /// Its name, unique among all lessons, like a task's.
+    pub id: String,
+    /// The question, as HTML of one paragraph.
+    pub html: String,
+    /// The options, as HTML of one line each.
+    pub options: Vec<String>,
+    /// Whether several may be true.
+    pub several: bool,
 }
 
 /// A file of the taught runtime, as compiled into this very binary, or a lesson's twin of it.

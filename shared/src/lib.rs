@@ -1,5 +1,5 @@
 //! What both sides of Newroot agree on: the messages of the lab's WebSocket, the mount model with its
-//! difference, and the lesson as the page receives it. Nothing here does input or output.
+//! difference, calls as they were seen, tasks, and the lesson as the page receives it. Nothing here does input or output.
 
 #![forbid(unsafe_code)]
 
@@ -8,6 +8,8 @@ pub mod mount;
 pub mod protocol;
 pub mod reach;
 pub mod tables;
+pub mod task;
+pub mod trace;
 
 /// Names this build of Newroot. The page and the lab each carry the one they were compiled with; when they
 /// differ, the page is stale and reloads itself (once).

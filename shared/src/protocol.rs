@@ -10,6 +10,8 @@
 use serde::{Deserialize, Serialize};
 
 use crate::mount::{Mount, MountId, TableDiff};
+use crate::task::{Answer, TaskState};
+use crate::trace::{Call, CallId, Origin};
 
 /// How many bytes of a terminal's output may be on their way: sent, but not yet acknowledged by the page.
 pub const WINDOW: u64 = 128 * 1024;
@@ -117,6 +119,29 @@ pub enum ToLab {
     },
     /// Remake the machine: its processes, mounts and files go. Terminals keep their places, and get new shells.
     Reset,
+    /// Whether calls wait before they are made, from now on. For all pages of the lab; turned off, all that wait go on.
+    StepThrough {
+        /// Whether they wait.
+        on: bool,
+    },
+    /// Let this call be made, which waits.
+    Next {
+        /// Which one.
+        call: CallId,
+    },
+    /// Let this call be made, and all further calls of its process and of that one's descendants without waiting, until the
+    /// process has ended.
+    RunOn {
+        /// Which call.
+        call: CallId,
+    },
+    /// An answer to a quiz of a lesson.
+    Answer {
+        /// The quiz, as [`crate::lesson::Quiz::id`].
+        quiz: String,
+        /// What was answered.
+        answer: Answer,
+    },
 }
 
 /// From the lab to a page.
@@ -134,8 +159,6 @@ pub enum ToPage {
         hostname: String,
         /// All terminals, in the order of their tabs.
         terminals: Vec<Terminal>,
-        /// How many terminals there may be.
-        most_terminals: u32,
     },
     /// A terminal's state changed, or a terminal is new: then it stands behind the others.
     Terminal {
@@ -219,6 +242,28 @@ pub enum ToPage {
     },
     /// The end that was announced does not come.
     Stays,
+    /// Calls that are new, or of which something changed; first of all, those that the lab remembers. In their order.
+    Calls {
+        /// Each as it is now.
+        calls: Vec<Call>,
+    },
+    /// Where rows of a view come from. A row that is never named here was there before the lab could look.
+    Origins {
+        /// Which view.
+        view: ViewId,
+        /// Rows whose origin is new.
+        rows: Vec<(MountId, Origin)>,
+    },
+    /// Whether calls wait before they are made. Told after the greeting, and when it changes.
+    StepThrough {
+        /// Whether they wait.
+        on: bool,
+    },
+    /// How far this learner is with tasks and quizzes. Told after the greeting (all of them), and then what changes.
+    Tasks {
+        /// Each as it is now.
+        tasks: Vec<TaskState>,
+    },
 }
 
 /// What a lab may use.

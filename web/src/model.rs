@@ -63,8 +63,6 @@ pub struct Model {
     pub end: RwSignal<Option<(f64, EndCause)>>,
     /// The lab's terminals, in the order of their tabs.
     pub terminals: RwSignal<Vec<Terminal>>,
-    /// How many terminals there may be.
-    pub most_terminals: RwSignal<u32>,
     /// The terminal in front: the one that was used last. Changed by [`Model::bring`].
     pub front: RwSignal<Option<TerminalId>>,
     /// The one that was in front before.
@@ -92,7 +90,6 @@ impl Model {
             limits: RwSignal::new(None),
             end: RwSignal::new(None),
             terminals: RwSignal::new(Vec::new()),
-            most_terminals: RwSignal::new(0),
             front: RwSignal::new(None),
             beside: RwSignal::new(None),
             tables: RwSignal::new(Tables::default()),
@@ -120,10 +117,7 @@ impl Model {
         // A mark must not lie in the future of the clock that tells its age.
         self.now.set(now);
         match message {
-            ToPage::Hello { terminals, most_terminals, .. } => {
-                self.most_terminals.set(most_terminals);
-                self.greeted(terminals);
-            }
+            ToPage::Hello { terminals, .. } => self.greeted(terminals),
             ToPage::Terminal { terminal } => {
                 self.terminals.update(|terminals| match terminals.iter_mut().find(|known| known.id == terminal.id) {
                     Some(known) => *known = terminal,
@@ -144,6 +138,7 @@ impl Model {
             }
             // The screens' and the outbox's business.
             ToPage::Skip { .. } | ToPage::Taken { .. } | ToPage::Ownership { .. } => {}
+            ToPage::Calls { .. } | ToPage::Origins { .. } | ToPage::StepThrough { .. } | ToPage::Tasks { .. } => {}
         }
     }
 
@@ -156,6 +151,11 @@ impl Model {
         // The views follow the greeting at once, but nothing says which is the last. Old cards stay until then, so
         // that a short loss of the connection does not make the pane flicker.
         set_timeout(move || self.tables.update(Tables::settle), Duration::from_millis(400));
+    }
+
+    /// How many terminals there may be; as many as anybody likes while nothing is known of the limits.
+    pub fn most_terminals(self) -> usize {
+        self.limits.with(|limits| limits.as_ref().map_or(usize::MAX, |(limits, _)| limits.terminals as usize))
     }
 
     /// Brings a terminal to the front.

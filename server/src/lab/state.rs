@@ -131,11 +131,6 @@ impl Lab {
         self.terminals.all()
     }
 
-    /// How many terminals there may be.
-    pub(super) fn most_terminals(&self) -> usize {
-        self.terminals.most()
-    }
-
     /// All views.
     pub(super) fn views(&self) -> Ref<'_, Views> {
         self.views.borrow()

@@ -28,11 +28,6 @@ impl Terminals {
         terminals
     }
 
-    /// How many there may be.
-    pub fn most(&self) -> usize {
-        self.most
-    }
-
     /// All of them as they are now.
     pub fn all(&self) -> Vec<Rc<Terminal>> {
         self.list.borrow().clone()

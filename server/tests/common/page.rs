@@ -290,6 +290,8 @@ impl Page {
             ToPage::Limits { limits, used } => self.limits = Some((limits, used)),
             ToPage::Ends { in_seconds, why } => self.warnings.push((in_seconds, why)),
             ToPage::Stays => self.warnings.clear(),
+            // Issues 6 and 7.
+            ToPage::Calls { .. } | ToPage::Origins { .. } | ToPage::StepThrough { .. } | ToPage::Tasks { .. } => {}
         }
     }
 }

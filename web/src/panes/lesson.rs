@@ -92,6 +92,8 @@ fn one(page: Page, block: Block) -> AnyView {
         // The server makes this HTML and lets no script, style or raw HTML of an author's through.
         Block::Prose { html } => view! { <div class="text" inner_html=html></div> }.into_any(),
         Block::Command { terminal, text } => view! { <Command page terminal text/> }.into_any(),
+        // Issue 7.
+        Block::Task { .. } | Block::Quiz { .. } => ().into_any(),
         Block::Fold { title, blocks: folded } => view! {
             <details data-fold=title.to_lowercase()>
                 <summary>{Icon::NEXT.show()} <span>{title.clone()}</span></summary>

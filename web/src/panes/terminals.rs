@@ -29,7 +29,7 @@ pub fn TerminalsPane(page: Page) -> impl IntoView {
     };
     let lost = move || page.model.connection.get() == Connection::Lost;
     let viewer = move || page.model.connection.get() == Connection::Open && page.screens.is_viewer();
-    let full = move || ids.with(Vec::len) >= page.model.most_terminals.get() as usize;
+    let full = move || ids.with(Vec::len) >= page.model.most_terminals();
     let open = move |_| page.open_terminal(page.model.missing_terminal(), None);
     window_event_listener(leptos::ev::keydown, move |event| follow_keys(page, &event));
     view! {

@@ -103,8 +103,7 @@ impl Page {
                 has.terminals.entry(described.id).or_default().described = Some(described.clone());
             }
             let (build, machine, hostname) = (shared::BUILD.into(), lab.machine().clone(), lab.hostname().into());
-            let most_terminals = lab.most_terminals() as u32;
-            messages.extend(text(&ToPage::Hello { build, machine, hostname, terminals, most_terminals }));
+            messages.extend(text(&ToPage::Hello { build, machine, hostname, terminals }));
         }
         let owner = lab.is_owner(self);
         if has.owner != Some(owner) {
