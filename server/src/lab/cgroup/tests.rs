@@ -53,11 +53,13 @@ fn the_limits_are_set_in_whichever_hierarchy_there_is() {
         }
     }
     let meter = cgroup.meter().expect("its use can be read");
-    assert_eq!((meter.memory(), meter.processes()), (0, 0));
+    // The cgroups below it are paid from it.
+    assert!(meter.memory() < 1 << 20 && meter.processes() == 0, "{} bytes", meter.memory());
     assert_eq!(Cgroup::find(&name).directories, cgroup.directories, "a restarted server finds it");
     for directory in &cgroup.directories {
-        is_killed_and_removed(directory.clone());
+        is_killed_and_removed(directory.join(MACHINE));
     }
+    cgroup.remove().expect("nobody is in it");
     remove_parent();
 }
 
@@ -74,7 +76,7 @@ fn version_2_gets_each_limit_in_its_own_words() {
     let root = tempfile::tempdir().expect("a directory");
     let directory = create_v2(root.path(), "lab", &limits()).expect("written");
     assert_eq!(directory, root.path().join("newroot/lab"));
-    for parent in [root.path(), &root.path().join("newroot")] {
+    for parent in [root.path(), &root.path().join("newroot"), &directory] {
         assert_eq!(read(parent, "cgroup.subtree_control"), "+memory +pids +cpu");
     }
     let written = ["memory.max", "memory.swap.max", "pids.max", "cpu.max", "cpu.weight"];
@@ -97,4 +99,48 @@ fn a_cgroup_is_found_again_from_another_one() {
     let found = Cgroup::recorded(&directory.path().join("cgroup")).expect("read");
     assert_eq!(found.directories, cgroup.directories);
     assert!(Cgroup::recorded(&directory.path().join("none")).is_err());
+}
+
+#[test]
+fn a_learners_cgroups_are_told_in_one_form_and_emptied() {
+    let name = format!("test-groups-{}", std::process::id());
+    let cgroup = Cgroup::create(&name, &limits()).expect("root, and cgroups with controllers");
+    let delegated = cgroup.delegate(70_000).expect("root may give it away");
+    let mut child = Command::new("sleep").arg("1000").spawn().expect("sleep starts");
+    let pid = child.id() as i32;
+    for machine in cgroup.directories.iter().map(|directory| directory.join(MACHINE)) {
+        // As PID 1 does with version 2.
+        let _without_controllers = enable_controllers(&machine);
+        let mine = machine.join("mine");
+        make(&mine.join("below")).expect("a cgroup of the learner's");
+        make(&machine.join(delegated::LEAF)).expect("that of PID 1");
+        for (file, limit) in [
+            ("memory.max", "16777216"),
+            ("memory.limit_in_bytes", "16777216"),
+            ("pids.max", "20"),
+            ("cpu.max", "15000"),
+            ("cpu.cfs_quota_us", "15000"),
+        ] {
+            if mine.join(file).exists() {
+                write(&mine.join(file), limit).expect("a limit");
+            }
+        }
+        write(&mine.join("below/cgroup.procs"), pid).expect("a process enters");
+    }
+    let groups = delegated.groups();
+    assert_eq!(groups.len(), 2, "{groups:?}");
+    let limited = Group { path: "/mine".into(), memory_max: 16 << 20, pids_max: 20, cpu_max: 15, ..Group::default() };
+    assert_eq!(groups[0], limited);
+    assert_eq!(groups[1], Group { path: "/mine/below".into(), processes: [pid].into(), ..Group::default() });
+    assert!(!delegated.has_too_many());
+
+    cgroup.kill();
+    child.wait().expect("it ends");
+    delegated.empty().expect("nobody is in it");
+    assert_eq!(delegated.groups(), []);
+    for directory in &cgroup.directories {
+        assert!(directory.join(MACHINE).is_dir() && !directory.join(MACHINE).join("mine").exists());
+    }
+    cgroup.remove().expect("nobody is in it");
+    remove_parent();
 }
