@@ -28,7 +28,6 @@ pub mod inside;
 mod tree;
 
 pub use delegated::{Delegated, MOST};
-pub use groups::Group;
 
 /// What a lab may use at most.
 #[derive(Clone, Debug, Serialize, Deserialize)]

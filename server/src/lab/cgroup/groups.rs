@@ -1,58 +1,44 @@
 //! The cgroups that a learner has made, as the checks of a lesson ask about them. Both versions are told in one form: the
 //! hierarchies of version 1 are laid over each other.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::ops::ControlFlow;
 use std::os::fd::BorrowedFd;
 
 use super::delegated::{DEEPEST, Delegated, LEAF, MOST, read};
 use super::tree;
+use crate::checks::facts::{Cgroup, bounded};
 
 /// A limit of version 1 that is none: the largest number of pages, in bytes.
-const UNLIMITED: u64 = 1 << 62;
-
-/// A cgroup of the learner's own. A limit of 0 is none.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Group {
-    /// Where it is below the delegated one, as /proc/PID/cgroup shows it in the machine: `/mine`.
-    pub path: String,
-    /// Its processes, as numbered outside the machine; those below it are not counted.
-    pub processes: BTreeSet<i32>,
-    /// Bytes of memory.
-    pub memory_max: u64,
-    /// Processes and threads.
-    pub pids_max: u64,
-    /// Hundredths of one processor.
-    pub cpu_max: u64,
-    /// How many processes the kernel has killed for want of memory, in it and below it.
-    pub oom_kills: u64,
-}
+const UNLIMITED: i64 = 1 << 62;
 
 impl Delegated {
     /// The learner's own cgroups, by path: at most [`MOST`], no deeper than [`DEEPEST`], and without the one that PID 1 and
-    /// the shells begin in.
-    pub fn groups(&self) -> Vec<Group> {
+    /// the shells begin in. Their processes are numbered as outside the machine; those of a cgroup below are not its own.
+    pub fn groups(&self) -> Vec<Cgroup> {
         let mut groups = BTreeMap::new();
         for top in &self.directories {
             let mut seen = 0;
             let _gone_meanwhile = tree::each_below(top, |directory, names| {
                 seen += 1;
-                let path: String = names.iter().map(|name| format!("/{}", name.to_string_lossy())).collect();
                 if names.len() <= DEEPEST && names[0].to_bytes() != LEAF.as_bytes() {
-                    let group = groups.entry(path.clone()).or_insert_with(|| Group { path, ..Group::default() });
-                    look(directory, group);
+                    let path = names.iter().map(|name| format!("/{}", name.to_string_lossy())).collect();
+                    look(directory, groups.entry(bounded(path)).or_default());
                 }
                 if seen > MOST { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
             });
         }
-        groups.into_values().take(MOST).collect()
+        let named = groups.into_iter().map(|(path, group): (String, Cgroup)| Cgroup { path, ..group });
+        named.take(MOST).collect()
     }
 }
 
 /// Adds what one hierarchy's files say. Those of other controllers are not there, or not in this version.
-fn look(directory: BorrowedFd<'_>, group: &mut Group) {
+fn look(directory: BorrowedFd<'_>, group: &mut Cgroup) {
     let text = |name| read(directory, name).unwrap_or_default();
-    group.processes.extend(text("cgroup.procs").lines().filter_map(|line| line.parse::<i32>().ok()));
+    group.processes.extend(text("cgroup.procs").lines().filter_map(|line| line.parse::<i64>().ok()));
+    group.processes.sort_unstable();
+    group.processes.dedup();
     let limits = [
         (&mut group.memory_max, number(&text("memory.max")).or(number(&text("memory.limit_in_bytes")))),
         (&mut group.pids_max, number(&text("pids.max"))),
@@ -65,23 +51,23 @@ fn look(directory: BorrowedFd<'_>, group: &mut Group) {
 }
 
 /// A limit; "max" and the like are none.
-fn number(text: &str) -> Option<u64> {
-    text.trim().parse().ok().filter(|number| *number < UNLIMITED)
+fn number(text: &str) -> Option<i64> {
+    text.trim().parse().ok().filter(|number| (0..UNLIMITED).contains(number))
 }
 
 /// Of `QUOTA PERIOD`, hundredths of a processor, rounded up: a quota is not none because it is small.
-fn quota(text: &str) -> Option<u64> {
+fn quota(text: &str) -> Option<i64> {
     let (quota, period) = text.trim().split_once(' ')?;
-    let (quota, period): (u64, u64) = (quota.parse().ok()?, period.parse().ok()?);
-    Some((quota.checked_mul(100)?).div_ceil(period.max(1)))
+    let (quota, period): (i64, i64) = (quota.parse().ok()?, period.parse().ok()?);
+    (quota >= 0 && period > 0).then(|| quota.saturating_mul(100).saturating_add(period - 1) / period)
 }
 
-fn quota_of_version_1(directory: BorrowedFd<'_>) -> Option<u64> {
+fn quota_of_version_1(directory: BorrowedFd<'_>) -> Option<i64> {
     let text = |name| read(directory, name).ok();
     quota(&format!("{} {}", text("cpu.cfs_quota_us")?.trim(), text("cpu.cfs_period_us")?.trim()))
 }
 
-fn oom_kills(text: &str) -> Option<u64> {
+fn oom_kills(text: &str) -> Option<i64> {
     text.lines().find_map(|line| line.strip_prefix("oom_kill ")).and_then(number)
 }
 

@@ -19,7 +19,9 @@ const DATA: MsFlags = MsFlags::MS_NOSUID.union(MsFlags::MS_NODEV).union(MsFlags:
 pub fn mount_hierarchies(delegated: &Delegated) -> Result<(), StepError> {
     let own = fs::read_to_string("root/proc/self/cgroup").step("read which cgroups this process is in")?;
     let trees = trees_of_version_1(&own);
-    if trees.is_empty() {
+    let tree_of = |wanted: &str| trees.iter().copied().find(|tree| tree.split(',').any(|name| name == wanted));
+    // Version 1 may have other controllers beside a version 2 that has ours.
+    if CONTROLLERS.iter().any(|controller| tree_of(controller).is_none()) {
         mount_version_2(PLACE)?;
         // What the learner makes has the files of all limits at once. Where a container has only some controllers, the
         // server has refused to make labs.
@@ -28,8 +30,7 @@ pub fn mount_hierarchies(delegated: &Delegated) -> Result<(), StepError> {
     }
     mount(Some("cgroup"), PLACE, Some("tmpfs"), DATA, Some("size=16k,mode=755")).step("mount a tmpfs for cgroups")?;
     for controller in CONTROLLERS {
-        let has = |tree: &&str| tree.split(',').any(|name| name == controller);
-        let tree = trees.iter().copied().find(has).ok_or(std::io::ErrorKind::NotFound).step("find a controller")?;
+        let Some(tree) = tree_of(controller) else { continue };
         mount_version_1(tree)?;
         if tree != controller {
             // Programs look for `cpu`, whatever shares a hierarchy with it.

@@ -4,6 +4,7 @@ use std::os::unix::process::ExitStatusExt;
 use std::process::Command;
 
 use super::*;
+use crate::checks::facts::Cgroup as Facts;
 
 fn limits() -> Limits {
     Limits { memory: 64 << 20, pids: 50, cpu_percent: 150, cpu_weight: 200 }
@@ -129,9 +130,9 @@ fn a_learners_cgroups_are_told_in_one_form_and_emptied() {
     }
     let groups = delegated.groups();
     assert_eq!(groups.len(), 2, "{groups:?}");
-    let limited = Group { path: "/mine".into(), memory_max: 16 << 20, pids_max: 20, cpu_max: 15, ..Group::default() };
+    let limited = Facts { path: "/mine".into(), memory_max: 16 << 20, pids_max: 20, cpu_max: 15, ..Facts::default() };
     assert_eq!(groups[0], limited);
-    assert_eq!(groups[1], Group { path: "/mine/below".into(), processes: [pid].into(), ..Group::default() });
+    assert_eq!(groups[1], Facts { path: "/mine/below".into(), processes: vec![pid.into()], ..Facts::default() });
     assert!(!delegated.has_too_many());
 
     cgroup.kill();
