@@ -165,7 +165,7 @@ async fn no_learner_raises_the_limits_of_the_lab_or_leaves_them() {
         // Mounted anew, it begins no higher; and the root of another user namespace may not.
         format!("{own} && test -e /mnt/lab"),
         format!("{own} && echo max > /mnt/pids.max"),
-        format!("unshare -Urm sh -c '{own}; test -e /mnt/lab || echo max > /mnt/pids.max'"),
+        format!("unshare -Urm sh -c '{own} && test -e /mnt/cgroup.procs'"),
         // Somebody else's processes have no number here. And a cgroup with a process in it stays.
         format!("echo 99999 > {pids}/mine/cgroup.procs"),
         format!("rmdir {pids}/init"),

@@ -145,3 +145,37 @@ fn a_learners_cgroups_are_told_in_one_form_and_emptied() {
     cgroup.remove().expect("nobody is in it");
     remove_parent();
 }
+
+#[test]
+fn a_cgroup_that_handed_controllers_on_takes_a_process_again_when_it_is_emptied() {
+    // Version 2's rule of no internal processes, by whatever controller there is. Only the root of all is free of it.
+    let own = Hierarchies::read().v2.expect("a v2 hierarchy is mounted, if only one with few controllers");
+    let root = own.ancestors().take_while(|above| is_version_2(above)).last().expect("a root").to_owned();
+    let offered = read(&root, "cgroup.controllers");
+    let controller = offered.split_whitespace().next().expect("a controller, for another can be used by version 1");
+    println!("handing on is tried with {controller}, at {}", root.display());
+    let was_on = read(&root, "cgroup.subtree_control").contains(controller);
+    write(&root.join("cgroup.subtree_control"), format!("+{controller}")).expect("the root hands on");
+    let top = root.join(format!("newroot-test-handing-on-{}", std::process::id()));
+    let machine = top.join(MACHINE);
+    make(&machine).expect("a cgroup");
+    let cgroup = Cgroup { directories: vec![top.clone()] };
+    let delegated = cgroup.delegate(70_000).expect("root may give it away");
+    make(&machine.join(delegated::LEAF)).expect("a leaf");
+    for directory in [&top, &machine] {
+        write(&directory.join("cgroup.subtree_control"), format!("+{controller}")).expect("it hands on");
+    }
+    let mut child = Command::new("sleep").arg("1000").spawn().expect("sleep starts");
+    let procs = machine.join("cgroup.procs");
+    let refused = write(&procs, child.id()).map_err(|error| error.to_string());
+    let entered = delegated.empty().map(|()| write(&procs, child.id()).map_err(|error| error.to_string()));
+    cgroup.kill();
+    let ended = child.kill().and_then(|()| child.wait());
+    cgroup.remove().expect("nobody is in it");
+    if !was_on {
+        write(&root.join("cgroup.subtree_control"), format!("-{controller}")).expect("as it was");
+    }
+    assert!(refused.is_err_and(|error| error.contains("busy")), "it hands a controller on");
+    assert_eq!(entered.expect("it can be emptied"), Ok(()));
+    assert!(ended.is_ok_and(|status| status.signal() == Some(Signal::SIGKILL as i32)));
+}
