@@ -3,6 +3,7 @@
 use std::cell::Cell;
 use std::path::PathBuf;
 use std::rc::Rc;
+use std::sync::Arc;
 use std::time::Duration;
 
 use shared::protocol::{Limits, Used};
@@ -21,14 +22,14 @@ const COUNT_EACH: Duration = Duration::from_secs(1);
 pub(super) struct Usage {
     limits: Limits,
     meter: Meter,
-    cgroup: Delegated,
+    cgroup: Arc<Delegated>,
     used: Cell<Used>,
 }
 
 impl Usage {
     /// Nothing is known yet.
     pub fn new(limits: Limits, meter: Meter, cgroup: Delegated) -> Usage {
-        Usage { limits, meter, cgroup, used: Cell::default() }
+        Usage { limits, meter, cgroup: Arc::new(cgroup), used: Cell::default() }
     }
 }
 
@@ -56,10 +57,9 @@ impl Lab {
         }
     }
 
-    /// The learner's own cgroups, as facts for checks; processes are numbered as outside the machine.
-    #[expect(dead_code, reason = "the branch that collects facts asks for them")]
-    pub(in super::super) fn cgroups(&self) -> Vec<crate::checks::facts::Cgroup> {
-        self.usage.cgroup.groups()
+    /// The learner's part of the cgroup.
+    pub(super) fn cgroup(&self) -> Arc<Delegated> {
+        self.usage.cgroup.clone()
     }
 
     /// Ends a lab that makes too many cgroups, where the kernel does not count them.
