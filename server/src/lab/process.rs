@@ -18,13 +18,14 @@ use tokio_tungstenite::tungstenite::protocol::Role;
 
 use shared::protocol::Limits;
 
-use super::cgroup::{Cgroup, Meter};
-use super::handover::{self, Reply, Request, Status};
+use super::cgroup::{Cgroup, Delegated, Meter};
+use super::handover::{self, Look, Reply, Request, Status};
 use super::sandbox::{self, Overlay, Prepared, Step, StepError};
 use super::state::Lab;
 use super::stream::PageStream;
 use super::uid_range::UidRange;
 use super::{privileges, session};
+use crate::checks::{Check, Progress};
 use crate::{runtime, sys};
 
 /// The line on standard output that says that the lab is ready to be asked.
@@ -52,6 +53,10 @@ pub struct Config {
     pub overlay: Option<Overlay>,
     /// The cgroup that everything of the learner's is paid from.
     pub cgroup: Cgroup,
+    /// What the lessons ask.
+    pub checks: Vec<Check>,
+    /// What the learner has already done.
+    pub progress: Progress,
 }
 
 /// `newroot lab`. Returns when the lab has ended.
@@ -60,7 +65,7 @@ pub fn main() -> Result<(), StepError> {
     runtime::default_signals();
     sys::close_all_but(&mut [0, 1, 2]).step("close what the server was started with")?;
     let config: Config = serde_json::from_reader(io::stdin().lock()).step("read the lab's configuration")?;
-    let Built { listener, prepared, meter, user } = build(&config)?;
+    let Built { listener, prepared, meter, cgroup, user } = build(&config)?;
     privileges::drop_all(user)?;
 
     let runtime =
@@ -69,7 +74,7 @@ pub fn main() -> Result<(), StepError> {
     tasks
         .block_on(&runtime, async {
             // Only now there is a sandbox: nothing of the learner runs while this process has a privilege.
-            let lab = Lab::start(&config, meter, prepared).await?;
+            let lab = Lab::start(&config, meter, cgroup, prepared).await?;
             let listener = UnixListener::from_std(listener)?;
             writeln!(io::stdout(), "{READY}")?;
             serve(&lab, listener).await;
@@ -85,6 +90,7 @@ struct Built {
     listener: StdUnixListener,
     prepared: Prepared,
     meter: Meter,
+    cgroup: Delegated,
     user: Uid,
 }
 
@@ -95,17 +101,18 @@ fn build(config: &Config) -> Result<Built, StepError> {
     listener.set_nonblocking(true).step("listen in the lab's directory")?;
     // While the cgroup hierarchy is still in reach.
     let meter = config.cgroup.meter().step("open the cgroup's files")?;
+    let cgroup = config.cgroup.delegate(ids.first).step("give the learner a cgroup")?;
     let settings = sandbox::Settings {
         rootfs: config.rootfs.clone(),
         hostname: config.hostname.clone(),
         disk: config.limits.disk,
         overlay: config.overlay,
     };
-    let prepared = sandbox::prepare(&settings, &ids, &config.directory)?;
+    let prepared = sandbox::prepare(&settings, &ids, &cgroup, &config.directory)?;
     let user = Uid::from_raw(ids.lab);
     // Held by the zygote from now on, and by this process until both are gone.
     std::mem::forget(ids);
-    Ok(Built { listener, prepared, meter, user })
+    Ok(Built { listener, prepared, meter, cgroup, user })
 }
 
 /// Answers the server until the lab ends, then gives pages a moment to close.
@@ -148,6 +155,16 @@ async fn try_answer(lab: Rc<Lab>, stream: UnixStream) -> io::Result<()> {
             handover::send(&stream, &Reply::Page, None).await
         }
         Request::Mirror => offer_mirrors(&lab, &stream).await,
+        Request::Progress => tell_progress(&lab, &stream).await,
+        Request::Checks { checks } => {
+            lab.set_checks(checks);
+            handover::send(&stream, &Reply::Checks, None).await
+        }
+        Request::Look => {
+            let (facts, tasks) = lab.look_and_judge().await;
+            let facts = facts.and_then(|facts| serde_json::to_string(&facts).ok());
+            handover::send(&stream, &Reply::Look(Look { facts, tasks }), None).await
+        }
         Request::Status => handover::send(&stream, &Reply::Status(status(&lab)), None).await,
         Request::End { why } => {
             lab.end(&why);
@@ -169,6 +186,20 @@ async fn offer_mirrors(lab: &Lab, stream: &UnixStream) -> io::Result<()> {
         tokio::select! {
             changed = mirrors.changed() => if changed.is_err() { return Ok(()) },
             // The server has no more to say here: it has gone, and another one will ask.
+            _gone = handover::receive::<Request>(stream) => return Ok(()),
+        }
+    }
+}
+
+/// Says how far the learner is, and again after each change.
+async fn tell_progress(lab: &Lab, stream: &UnixStream) -> io::Result<()> {
+    let mut progress = lab.progress();
+    loop {
+        let now = progress.borrow_and_update().clone();
+        handover::send(stream, &Reply::Progress(now), None).await?;
+        tokio::select! {
+            changed = progress.changed() => if changed.is_err() { return Ok(()) },
+            // As in offer_mirrors.
             _gone = handover::receive::<Request>(stream) => return Ok(()),
         }
     }

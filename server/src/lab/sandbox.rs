@@ -11,7 +11,9 @@ use nix::sched::{CloneFlags, unshare};
 use nix::unistd::{Gid, Pid, Uid, chdir, pivot_root, setresgid, setresuid};
 
 use serde::{Deserialize, Serialize};
+use tokio::sync::Mutex;
 
+use super::cgroup::Delegated;
 use super::channel::{AsyncChannel, Channel};
 use super::init::FromInit;
 use super::program::Program;
@@ -72,7 +74,11 @@ impl<T, E: Into<io::Error>> Step<T> for Result<T, E> {
 }
 
 /// The process that makes sandboxes, seen from the lab process.
-pub struct Zygote(AsyncChannel);
+pub struct Zygote {
+    channel: AsyncChannel,
+    /// One request at a time: answers bear no name.
+    asking: Mutex<()>,
+}
 
 /// A running sandbox, seen from the lab process. It ends when `init` is closed.
 pub struct Sandbox {
@@ -91,8 +97,13 @@ pub const DEVICES: [&str; 6] = ["null", "zero", "full", "random", "urandom", "tt
 
 /// Prepares everything that needs root, and starts the zygote. The calling process, which must have one thread, ends
 /// up in a mount namespace of its own whose root is a small tmpfs with nothing but what a sandbox is made of.
-/// `directory` is any directory; it is covered in that namespace only.
-pub fn prepare(settings: &Settings, ids: &UidRange, directory: &Path) -> Result<Prepared, StepError> {
+/// `directory` is any directory; it is covered in that namespace only. The machines will be in `cgroup`.
+pub fn prepare(
+    settings: &Settings,
+    ids: &UidRange,
+    cgroup: &Delegated,
+    directory: &Path,
+) -> Result<Prepared, StepError> {
     // Taken first: /proc/self/exe leads to a mount of the namespace we are in, and a copy can only be made there.
     let program = Program::take()?;
     // A mount namespace of our own, cut off from the machine's: nothing below may propagate there.
@@ -103,7 +114,7 @@ pub fn prepare(settings: &Settings, ids: &UidRange, directory: &Path) -> Result<
     make_base(directory, program)?;
     let overlay = settings.overlay.map_or_else(best_overlay, Ok)?;
 
-    let zygote = fork_zygote(&Settings { overlay: Some(overlay), ..settings.clone() }, ids)?;
+    let zygote = fork_zygote(&Settings { overlay: Some(overlay), ..settings.clone() }, ids, cgroup)?;
     let user_namespace = map_ids(zygote.pid, ids)?;
     zygote.tell(&ToZygote::BecomeRoot)?;
 
@@ -157,23 +168,37 @@ fn mount_overlay(settings: &Settings, ids: &UidRange) -> Result<(), StepError> {
 impl Zygote {
     /// Speaks to the zygote from the running event loop.
     pub fn new(channel: Channel) -> io::Result<Zygote> {
-        Ok(Zygote(AsyncChannel::new(channel)?))
+        Ok(Zygote { channel: AsyncChannel::new(channel)?, asking: Mutex::default() })
     }
 
     /// Makes a sandbox. Errors tell the step that failed inside.
     pub async fn start(&self) -> io::Result<Sandbox> {
         let (init, theirs) = Channel::pair()?;
-        self.0.send_with(&ToZygote::Start, &[theirs.as_fd()])?;
-        drop(theirs);
-        let pid = match self.0.receive().await? {
-            (FromZygote::Started { pid }, _) => Pid::from_raw(pid),
-            (FromZygote::Failed { message }, _) => return Err(io::Error::other(message)),
-            (FromZygote::Done, _) => return Err(io::ErrorKind::InvalidData.into()),
+        let FromZygote::Started { pid } = self.ask(&ToZygote::Start, theirs).await? else {
+            return Err(io::ErrorKind::InvalidData.into());
         };
+        let pid = Pid::from_raw(pid);
         let init = AsyncChannel::new(init)?;
         let mirror = expect_descriptor(&init, "its mirror's socket").await?;
         let notifications = expect_descriptor(&init, "its filter's listener").await?;
         Ok(Sandbox { init, pid, mirror, notifications })
+    }
+
+    /// The host name in a UTS namespace.
+    pub async fn hostname(&self, namespace: fs::File) -> io::Result<String> {
+        match self.ask(&ToZygote::Hostname, namespace).await? {
+            FromZygote::Hostname { name } => Ok(name),
+            _ => Err(io::ErrorKind::InvalidData.into()),
+        }
+    }
+
+    async fn ask(&self, request: &ToZygote, descriptor: impl AsFd) -> io::Result<FromZygote> {
+        let _alone = self.asking.lock().await;
+        self.channel.send_with(request, &[descriptor.as_fd()])?;
+        match self.channel.receive().await? {
+            (FromZygote::Failed { message }, _) => Err(io::Error::other(message)),
+            (answer, _) => Ok(answer),
+        }
     }
 }
 
@@ -218,7 +243,7 @@ struct Newborn {
 
 /// Starts the zygote in a user namespace that belongs to the lab's user. A namespace is owned by the effective user
 /// who makes it, and its owner has all capabilities in it from outside: that is what the lab keeps when it drops the rest.
-fn fork_zygote(settings: &Settings, ids: &UidRange) -> Result<Newborn, StepError> {
+fn fork_zygote(settings: &Settings, ids: &UidRange, cgroup: &Delegated) -> Result<Newborn, StepError> {
     let (channel, theirs) = Channel::pair().step("make the zygote's socket")?;
     let (root, lab) = (Uid::from_raw(0), Uid::from_raw(ids.lab));
     let (root_group, lab_group) = (Gid::from_raw(0), Gid::from_raw(ids.lab));
@@ -227,7 +252,7 @@ fn fork_zygote(settings: &Settings, ids: &UidRange) -> Result<Newborn, StepError
     // Changing the effective user cleared the effective capabilities; some distributions let only CAP_SYS_ADMIN make
     // user namespaces.
     sys::raise_capabilities().step("raise capabilities again")?;
-    let pid = runtime::clone(CloneFlags::CLONE_NEWUSER, || zygote::main(&theirs, settings, ids))
+    let pid = runtime::clone(CloneFlags::CLONE_NEWUSER, || zygote::main(&theirs, settings, ids, cgroup))
         .step("make a user namespace")?;
     setresuid(root, root, root).step("become root again")?;
     setresgid(root_group, root_group, root_group).step("become root's group again")?;
@@ -239,7 +264,7 @@ impl Newborn {
         self.channel.send(message, &[]).step("speak to the zygote")?;
         match self.channel.receive().step("hear from the zygote")? {
             (FromZygote::Failed { message }, _) => Err(io::Error::other(message)).step("prepare the zygote"),
-            (FromZygote::Done | FromZygote::Started { .. }, _) => Ok(()),
+            (FromZygote::Done | FromZygote::Started { .. } | FromZygote::Hostname { .. }, _) => Ok(()),
         }
     }
 }

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
-use newroot::classroom::Classroom;
+use newroot::classroom::{Classroom, ProgressStore};
 use newroot::lab::{self, cgroup};
 use newroot::registry::Store;
 use newroot::{http, lessons};
@@ -19,7 +19,7 @@ use tokio::net::{TcpStream, UnixListener, UnixStream};
 use tokio_tungstenite::tungstenite::Error;
 use tokio_tungstenite::tungstenite::client::IntoClientRequest;
 
-pub use super::page::{CONTAINER, Carrier, HOST, Page};
+pub use super::page::{CONTAINER, Carrier, HOST, Page, has_row};
 
 /// A registry's address where nobody listens: tests must not ask Docker Hub.
 pub const NO_UPSTREAM: &str = "http://127.0.0.1:9";
@@ -78,11 +78,12 @@ impl Playground {
             life: None,
             overlay: None,
         };
-        let (classroom, _arrivals) = Classroom::new(settings, 0);
+        let progress = ProgressStore::open(self.directory.path().join("second-progress")).unwrap();
+        let (classroom, _arrivals) = Classroom::new(settings, 0, progress);
         assert!(classroom.find_labs().await > 0, "the second server starts no lab of its own");
         let state = self.directory.path().join("second");
         let store = std::sync::Arc::new(Store::open(&state, None).unwrap());
-        let lessons = lessons::Choice::embedded().unwrap();
+        let lessons = lessons::fixed(lessons::Choice::embedded().unwrap());
         let site = http::Site { classroom, store, lessons, code: lessons::code(), hosts: Vec::new() };
         let path = self.directory.path().join("bridge");
         let listener = UnixListener::bind(&path).unwrap();
