@@ -101,7 +101,7 @@ impl Lab {
             tasks: Tasks::new(config.checks.clone(), config.progress.clone()),
             judge: Judge::start(config.checks.clone())?,
             facts_due: Notify::new(),
-            looking: Mutex::default(),
+            looking: Arc::default(),
             ended: RefCell::default(),
             lifetime: Lifetime::new(&config.limits),
             usage: Usage::new(config.limits.clone(), meter),
