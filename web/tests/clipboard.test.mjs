@@ -158,7 +158,8 @@ test("over http and under a name, keys copy and paste, and the menu says why it 
   await page.getByRole("button", { name: "Search, copy, paste, size of letters" }).click();
   await page.getByRole("button", { name: "Paste Ctrl-Shift-V" }).click();
   await page.getByText("The browser lets no page read the clipboard here").waitFor();
-  assert.deepEqual(complaints, []);
+  // Chromium says of each page over http that it heeds one header less.
+  assert.deepEqual(complaints.filter((words) => !words.startsWith("The Cross-Origin-Opener-Policy header")), []);
   await context.close();
 });
 
@@ -170,7 +171,7 @@ test("a finger that rests selects the word below it, and can copy and paste", as
   const client = await context.newCDPSession(page);
   const touch = (type, ...touchPoints) => client.send("Input.dispatchTouchEvent", { type, touchPoints });
   await touch("touchStart", { x, y });
-  await page.locator("[data-terminal=host] .xterm-selection div").waitFor({ state: "attached" });
+  await page.locator("[data-terminal=host] .xterm-selection div").first().waitFor({ state: "attached" });
   await touch("touchEnd");
   await page.getByRole("group", { name: "Selected text" }).getByRole("button", { name: "Copy" }).click();
   await page.waitForFunction(async () => (await navigator.clipboard.readText()) === "with-a-finger");
@@ -182,7 +183,7 @@ test("a finger that rests selects the word below it, and can copy and paste", as
   await touch("touchEnd");
   await touch("touchStart", { x, y });
   const tools = page.getByRole("group", { name: "Selected text" });
-  await page.locator("[data-terminal=host] .xterm-selection div").waitFor({ state: "attached" });
+  await page.locator("[data-terminal=host] .xterm-selection div").first().waitFor({ state: "attached" });
   await touch("touchEnd");
   await tools.getByRole("button", { name: "Paste" }).click();
   await page.keyboard.press("Enter");

@@ -70,7 +70,7 @@ test("Ctrl-F belongs to a program that has the whole screen; Ctrl-Shift-F search
 
 test("a link opens by Ctrl and a click, says first where it leads, and is never a script", async () => {
   const { page, context, complaints } = await openPage(playground);
-  const address = `${playground.address}/api/lessons?from=terminal`;
+  const address = `${playground.address}/api/code`;
   await type(page, "host", `echo go to ${address}.`);
   const text = await place(page, "host", `go to ${address}`);
   const target = page.locator(".target a");
@@ -141,10 +141,10 @@ for (const theme of ["dark", "light"]) {
   test(`in the ${theme} theme letters can be made larger, and a screen reader be served; both are remembered`, async () => {
     const { page, context, complaints } = await openPage(playground, { theme });
     const rows = async () => {
-      await type(page, "host", "clear; echo $(stty size) rows");
-      await shows(page, "host", " rows");
+      await type(page, "host", "clear; echo size $(stty size)");
+      await shows(page, "host", "\nsize ");
       const said = await page.locator("[data-terminal=host] .xterm-rows").innerText();
-      return Number(said.match(/^(\d+) \d+ rows/m)[1]);
+      return Number(said.match(/^size (\d+)/m)[1]);
     };
     const usual = await rows();
     for (let presses = 0; presses < 5; presses++) await page.keyboard.press("Control++");

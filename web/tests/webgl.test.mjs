@@ -79,12 +79,23 @@ test("a terminal that is seen is drawn by WebGL after its first prompt, and by t
     await prompt(page, terminal);
     await drawn(page, terminal, true);
   }
+  // Letters keep their width, to the half of a pixel: nothing jumps when the renderer changes.
+  await page.waitForFunction(() => {
+    const lines = document.querySelector("[data-terminal=host] .xterm-screen").getBoundingClientRect();
+    const host = document.querySelector("[data-terminal=host]").getBoundingClientRect();
+    return host.width - lines.width < 40;
+  });
+  await type(page, "host", "clear; echo size $(stty size)");
+  await shows(page, "host", "\nsize ");
+  const said = await page.locator("[data-terminal=host] .xterm-accessibility-tree").innerText();
+  const letter = await page.evaluate(() => document.querySelector("[data-terminal=host] .xterm-screen").getBoundingClientRect().width) / Number(said.match(/size \d+ (\d+)/)[1]);
+  assert.ok(Math.abs(letter - 13 * 0.6) <= 0.5, `a letter is ${letter} pixels wide`);
   await type(page, "host", "clear; printf '\\033[41m%40s\\033[0m\\n' ' '; echo drawn");
   await shows(page, "host", "\ndrawn");
   await page.evaluate(() => new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done))));
   await page.screenshot({ path: join(screenshots, "webgl-dark.png") });
   const red = await pixels(context, await page.locator("[data-terminal=host]").screenshot(), [0xff, 0x8f, 0x87]);
-  assert.ok(red > 40 * 7 * 14, `forty red cells were drawn in ${red} pixels`);
+  assert.ok(red > 40 * 8 * 14, `forty red cells were drawn in ${red} pixels`);
 
   // In one terminal's place another: what is not seen gives its context back.
   await page.getByRole("button", { name: "Side by side" }).click();

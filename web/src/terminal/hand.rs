@@ -17,12 +17,23 @@ const LONG_PRESS: Duration = Duration::from_millis(450);
 /// A finger that has moved by so many CSS pixels scrolls instead.
 const SLIP: i32 = 10;
 
+/// How it stands with the middle button.
+#[derive(Clone, Copy, Default, PartialEq, Eq)]
+enum Middle {
+    /// Nothing is to be done for it.
+    #[default]
+    Done,
+    /// It is down, and the browser has not pasted of its own accord.
+    Down,
+    /// It was the program's, so the browser must not paste either.
+    Programs,
+}
+
 /// The listeners of one screen's element.
 #[derive(Default)]
 pub struct Hand {
     listeners: RefCell<Vec<Closure<dyn Fn(Event)>>>,
-    /// The middle button is down, and the browser has not pasted of its own accord.
-    middle: Cell<bool>,
+    middle: Cell<Middle>,
     /// Where a finger went down, and the number of that touch.
     finger: Cell<Option<(i32, i32)>>,
     touches: Cell<u32>,
@@ -54,7 +65,7 @@ impl Hand {
             self.listeners.borrow_mut().push(listener);
         };
         on("paste", |hand, screen, event| hand.paste(screen, &event));
-        on("mousedown", |hand, _, event| hand.middle.set(event.unchecked_ref::<MouseEvent>().button() == 1));
+        on("mousedown", |hand, screen, event| hand.press(screen, event.unchecked_ref()));
         on("auxclick", |hand, screen, event| hand.middle_click(screen, event.unchecked_ref()));
         on("touchstart", |hand, screen, event| hand.touch(screen, event.unchecked_ref()));
         on("touchmove", |hand, _, event| hand.drag(event.unchecked_ref()));
@@ -70,24 +81,34 @@ impl Hand {
     }
 
     fn paste(&self, screen: &Screen, event: &Event) {
-        self.middle.set(false);
+        let before = self.middle.replace(Middle::Done);
         let data = event.unchecked_ref::<ClipboardEvent>().clipboard_data();
         if let Some(text) = data.and_then(|data| data.get_data("text/plain").ok()) {
             event.prevent_default();
             event.stop_propagation();
-            screen.paste(&text);
+            if before != Middle::Programs {
+                screen.paste(&text);
+            }
         }
+    }
+
+    fn press(&self, screen: &Screen, event: &MouseEvent) {
+        self.middle.set(match event.button() {
+            1 if screen.has_mouse() && !event.shift_key() => Middle::Programs,
+            1 => Middle::Down,
+            _ => Middle::Done,
+        });
     }
 
     /// The middle button pastes what was selected last. Where the browser does so by itself (X11, where that may be another
     /// program's), its paste comes before this task is over, and takes the place of ours.
     fn middle_click(self: &Rc<Hand>, screen: &Rc<Screen>, event: &MouseEvent) {
-        if event.button() != 1 || screen.has_mouse() && !event.shift_key() {
-            return self.middle.set(false);
+        if event.button() != 1 {
+            return;
         }
         let (hand, screen) = (self.clone(), screen.clone());
         let paste = move || {
-            if hand.middle.replace(false) {
+            if hand.middle.replace(Middle::Done) == Middle::Down {
                 screen.paste(&screen.common.primary.get_value());
                 screen.focus();
             }

@@ -189,7 +189,7 @@ impl Screen {
     }
 
     /// Takes note of the terminal's state.
-    pub fn update(&self, terminal: &Terminal) {
+    pub fn update(self: &Rc<Screen>, terminal: &Terminal) {
         self.running.set(terminal.running);
         self.name.replace(terminal.name.clone());
         self.label();
@@ -257,7 +257,7 @@ impl Screen {
     }
 
     /// Ends the search, and takes the keyboard back.
-    pub fn end_search(&self) {
+    pub fn end_search(self: &Rc<Screen>) {
         self.search.end();
         self.focus();
     }
@@ -318,7 +318,7 @@ impl Screen {
 
     /// Makes the screen as large as its element. xterm measures its font when it is opened, so that has to wait until
     /// the element is seen.
-    pub fn fill(&self) {
+    pub fn fill(self: &Rc<Screen>) {
         let host = self.host.borrow();
         let Some(host) = host.as_ref() else { return };
         if host.client_width() == 0 {
@@ -329,7 +329,7 @@ impl Screen {
             self.xterm.open(host);
             self.label();
         }
-        self.xterm.options().set_font_size(self.common.letters.get_untracked());
+        self.set_letters(self.common.letters.get_untracked());
         match self.is_own() {
             true => self.fit.fit(),
             false => self.letterbox(),
@@ -341,11 +341,18 @@ impl Screen {
     }
 
     /// Fetches what the first prompt does not wait for, once that is there.
-    fn embellish(&self, host: &HtmlElement) {
+    fn embellish(self: &Rc<Screen>, host: &HtmlElement) {
         if !self.replaying.get() && host.client_width() > 0 {
-            self.renderer.show(&self.xterm, host);
+            let screen = Rc::downgrade(self);
+            let fill = move || screen.upgrade().into_iter().for_each(|screen| screen.fill());
+            self.renderer.show(&self.xterm, host, fill);
             self.links.find(&self.xterm);
         }
+    }
+
+    fn set_letters(&self, size: f64) {
+        self.xterm.options().set_font_size(size);
+        self.xterm.options().set_letter_spacing(self.renderer.spacing(size));
     }
 
     /// Shows the owner's size, in letters small enough for all of it to be seen.
@@ -354,15 +361,13 @@ impl Screen {
         if let Some(room) = self.fit.propose() {
             let share = (room.cols() / f64::from(columns)).min(room.rows() / f64::from(rows)).min(1.0);
             // In halves of a pixel, and not so small that nothing can be read.
-            self.xterm
-                .options()
-                .set_font_size((self.common.letters.get_untracked() * share * 2.0).floor().max(8.0) / 2.0);
+            self.set_letters((self.common.letters.get_untracked() * share * 2.0).floor().max(8.0) / 2.0);
         }
         self.xterm.resize(columns, rows);
     }
 
     /// Gives it the keyboard.
-    pub fn focus(&self) {
+    pub fn focus(self: &Rc<Screen>) {
         self.fill();
         self.xterm.focus();
     }

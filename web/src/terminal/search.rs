@@ -23,8 +23,8 @@ pub struct Query {
 /// To which match a search goes on. A terminal is searched upwards: what is looked for has just been seen to scroll by.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Way {
-    /// The one at hand, while a word is being typed; else the newest.
-    Here,
+    /// The newest.
+    Newest,
     /// The one above.
     Up,
     /// The one below.
@@ -55,7 +55,7 @@ impl Search {
     /// Goes to a match of the query, and says in `found` what there is.
     pub fn find(self: &Rc<Search>, xterm: &Terminal, query: Query, way: Way, found: RwSignal<Found>) {
         if let Some(addon) = self.addon.borrow().as_ref() {
-            return find(addon, &query, way);
+            return find(xterm, addon, &query, way);
         }
         let (search_in, xterm) = (self.clone(), xterm.clone());
         spawn_local(async move {
@@ -65,7 +65,7 @@ impl Search {
                 search_in.take(&xterm, addon.unchecked_into(), found);
             }
             if let Some(addon) = search_in.addon.borrow().as_ref() {
-                find(addon, &query, way);
+                find(&xterm, addon, &query, way);
             }
         });
     }
@@ -92,18 +92,22 @@ impl Search {
     }
 }
 
-fn find(addon: &SearchAddon, query: &Query, way: Way) {
+fn find(xterm: &Terminal, addon: &SearchAddon, query: &Query, way: Way) {
     let decorations = Decorations::empty();
     decorations.set_background(&property("--terminal-match"));
     decorations.set_active_background(&property("--terminal-match-now"));
+    decorations.set_active_border(&property("--terminal-foreground"));
     decorations.set_ruler(&property("--terminal-match"));
     decorations.set_active_ruler(&property("--terminal-match-now"));
     let options = SearchOptions::empty();
     options.set_case_sensitive(query.case);
-    options.set_incremental(way == Way::Here);
     options.set_decorations(&decorations);
+    if way == Way::Newest {
+        // A search goes on from what is selected.
+        xterm.clear_selection();
+    }
     match way {
-        Way::Here | Way::Up => addon.find_previous(&query.text, &options),
+        Way::Newest | Way::Up => addon.find_previous(&query.text, &options),
         Way::Down => addon.find_next(&query.text, &options),
     };
 }

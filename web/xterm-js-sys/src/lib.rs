@@ -27,8 +27,14 @@ extern "C" {
     #[wasm_bindgen(method, setter, js_name = fontFamily)]
     pub fn set_font_family(this: &TerminalOptions, family: &str);
     /// In CSS pixels.
+    #[wasm_bindgen(method, getter, js_name = fontSize)]
+    pub fn font_size(this: &TerminalOptions) -> f64;
+    /// In CSS pixels.
     #[wasm_bindgen(method, setter, js_name = fontSize)]
     pub fn set_font_size(this: &TerminalOptions, pixels: f64);
+    /// Between letters, in whole pixels of the device.
+    #[wasm_bindgen(method, setter, js_name = letterSpacing)]
+    pub fn set_letter_spacing(this: &TerminalOptions, pixels: f64);
     /// As a multiple of the font's own height.
     #[wasm_bindgen(method, setter, js_name = lineHeight)]
     pub fn set_line_height(this: &TerminalOptions, factor: f64);
@@ -73,9 +79,6 @@ extern "C" {
     /// Whether `a` is another letter than `A`.
     #[wasm_bindgen(method, setter, js_name = caseSensitive)]
     pub fn set_case_sensitive(this: &SearchOptions, on: bool);
-    /// Whether the match of the moment may grow, while a word is being typed.
-    #[wasm_bindgen(method, setter)]
-    pub fn set_incremental(this: &SearchOptions, on: bool);
     /// How matches are marked. Without it they are not counted either.
     #[wasm_bindgen(method, setter)]
     pub fn set_decorations(this: &SearchOptions, decorations: &Decorations);
@@ -89,6 +92,9 @@ extern "C" {
     /// Behind the match of the moment.
     #[wasm_bindgen(method, setter, js_name = activeMatchBackground)]
     pub fn set_active_background(this: &Decorations, colour: &str);
+    /// Around the match of the moment.
+    #[wasm_bindgen(method, setter, js_name = activeMatchBorder)]
+    pub fn set_active_border(this: &Decorations, colour: &str);
     /// In the overview ruler, which must be given though there is none.
     #[wasm_bindgen(method, setter, js_name = matchOverviewRuler)]
     pub fn set_ruler(this: &Decorations, colour: &str);
@@ -168,6 +174,9 @@ extern "C" {
     /// The selected text, or nothing.
     #[wasm_bindgen(method, js_name = getSelection)]
     pub fn selection(this: &Terminal) -> String;
+    /// Selects nothing.
+    #[wasm_bindgen(method, js_name = clearSelection)]
+    pub fn clear_selection(this: &Terminal);
     /// Types text as if pasted: brackets it where the program asked for that.
     #[wasm_bindgen(method)]
     pub fn paste(this: &Terminal, text: &str);

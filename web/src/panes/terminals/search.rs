@@ -23,11 +23,11 @@ pub fn SearchBar(page: Page, id: TerminalId) -> impl IntoView {
     });
     let change = move |text: String| {
         query.update(|query| query.text = text);
-        find(Way::Here);
+        find(Way::Newest);
     };
     let turn_case = move |_| {
         query.update(|query| query.case = !query.case);
-        find(Way::Here);
+        find(Way::Newest);
     };
     let key = move |event: KeyboardEvent| {
         match (event.key().as_str(), event.code().as_str()) {
