@@ -10,6 +10,7 @@ use web_sys::{BinaryType, CloseEvent, MessageEvent, WebSocket};
 
 use crate::Page;
 use crate::model::Connection;
+use crate::stale::{self, Build};
 
 /// The first wait before trying again, doubled each time up to [`LONGEST_WAIT`], in milliseconds.
 const FIRST_WAIT: f64 = 250.0;
@@ -117,9 +118,11 @@ fn receive(page: Page, text: &JsValue) {
     match &message {
         ToPage::Hello { build, machine, terminals, .. } => {
             page.link.update_value(|link| link.failures = 0);
-            if crate::stale::is_stale(build) {
+            let build = stale::compare(build);
+            if build == Build::Reloading {
                 return;
             }
+            build.words().into_iter().for_each(|words| page.screens.common.say(words));
             let before = page.link.try_update_value(|link| link.machine.replace(machine.clone())).flatten();
             if before.is_some_and(|before| before != *machine) {
                 // The old machine ended while the page was away.

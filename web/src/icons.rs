@@ -30,6 +30,12 @@ impl Icon {
     pub const RESET: Icon = Icon(r#"<path d="M3.2 8a4.8 4.8 0 1 0 1.5-3.5L3 6.1"/><path d="M3 2.6v3.5h3.5"/>"#);
     /// More below.
     pub const DOWN: Icon = Icon(r#"<path d="M4 6.5 8 10.5l4-4"/>"#);
+    /// Further up.
+    pub const UP: Icon = Icon(r#"<path d="M4 9.5 8 5.5l4 4"/>"#);
+    /// There is more to it.
+    pub const MORE: Icon = Icon(
+        r#"<g fill="currentColor" stroke="none"><circle cx="3.5" cy="8" r="1.3"/><circle cx="8" cy="8" r="1.3"/><circle cx="12.5" cy="8" r="1.3"/></g>"#,
+    );
     /// This stops what runs.
     pub const STOP: Icon =
         Icon(r#"<rect x="4" y="4" width="8" height="8" rx="1.5" fill="currentColor" stroke="none"/>"#);

@@ -7,6 +7,7 @@ use wasm_bindgen::JsCast;
 use web_sys::{Element, HtmlDialogElement, HtmlElement};
 
 use crate::model::Pane;
+use crate::terminal::is_apple;
 use crate::{Page, panes, storage, theme};
 
 const OFF: &str = "newroot-keys";
@@ -35,11 +36,21 @@ const KEYS: [Key; 13] = [
 ];
 
 /// Keys that other parts of the page listen for.
-const OTHERS: [(&str, &str); 4] = [
+const OTHERS: [(&str, &str); 11] = [
     ("F6", "to the next pane; with Shift, to the one before"),
     ("Ctrl-Shift-F6", "out of a terminal, to the next pane"),
-    ("Ctrl-Shift-C", "copy what is selected in a terminal"),
-    ("Ctrl-Shift-V", "paste into a terminal"),
+    ("Ctrl-Shift-←/→", "to the next terminal, or the one before"),
+    ("Ctrl-Shift-Enter", "another terminal"),
+    ("F2, Delete", "on a terminal's tab: rename it, close it"),
+    (
+        "Ctrl-F",
+        "search in a terminal; Enter goes further up, Shift-Enter back. Where a program has the whole screen: Ctrl-Shift-F",
+    ),
+    ("Ctrl-Shift-C/V", "in a terminal: copy, paste; so do Ctrl-Insert and Shift-Insert"),
+    ("Ctrl-+/−/0", "in a terminal: letters larger, smaller, in their own size"),
+    ("Ctrl-click", "open a link in a terminal"),
+    ("Middle button", "paste what was selected last in a terminal"),
+    ("Ctrl-Shift-S", "screen reader mode of the terminals"),
 ];
 
 /// Listens for the keys, as long as the page lives.
@@ -82,6 +93,7 @@ pub fn Keys() -> impl IntoView {
                 {KEYS.iter().map(|key| row(key.key, key.words)).collect_view()}
                 {OTHERS.iter().map(|(key, words)| row(key, words)).collect_view()}
             </dl>
+            {is_apple().then(|| view! { <p>"On this keyboard it is Cmd for C, V, F, +, −, 0 and a click on a link, without Shift."</p> })}
             <label><input type="checkbox" prop:checked=on on:change=switch/> "Keys of one letter"</label>
             <form method="dialog" class="answers"><button class="primary" autofocus>"Close"</button></form>
         </dialog>

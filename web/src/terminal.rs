@@ -1,7 +1,13 @@
 //! The terminals' screens. The only module that knows xterm: the rest of the page says what to show, type or focus.
 
+mod common;
+mod hand;
+mod keys;
+mod links;
 mod looks;
+mod renderer;
 mod screen;
+mod search;
 
 use std::collections::BTreeMap;
 use std::rc::Rc;
@@ -12,7 +18,10 @@ use shared::protocol::{Frame, FrameKind, Offset, Terminal, TerminalId, ToLab};
 use web_sys::HtmlElement;
 
 use crate::outbox::Outbox;
+pub use common::Common;
+pub use keys::is_apple;
 use screen::Screen;
+pub use search::{Found, MANY, Query, Way};
 
 /// The length of a frame's head: what comes after it is the terminal's.
 const HEAD: u32 = 13;
@@ -21,20 +30,29 @@ const HEAD: u32 = 13;
 #[derive(Clone, Copy)]
 pub struct Screens {
     screens: StoredValue<BTreeMap<TerminalId, Rc<Screen>>, LocalStorage>,
-    /// Whether this page owns the terminals; `None` until the lab has told. A viewer shows them in the owner's size.
-    owner: RwSignal<Option<bool>>,
-    outbox: Outbox,
+    /// What they share, and show elsewhere.
+    pub common: Common,
 }
 
 impl Screens {
     /// No screens yet; what is typed into them will go to `outbox`.
     pub fn new(outbox: Outbox) -> Screens {
-        Screens { screens: StoredValue::new_local(BTreeMap::new()), owner: RwSignal::new(None), outbox }
+        let screens = Screens { screens: StoredValue::new_local(BTreeMap::new()), common: Common::new(outbox) };
+        let Common { letters, reader, .. } = screens.common;
+        Effect::new(move |_| {
+            letters.track();
+            screens.each(|screen| screen.fill());
+        });
+        Effect::new(move |_| {
+            let on = reader.get();
+            screens.each(|screen| screen.speak(on));
+        });
+        screens
     }
 
     /// Whether another page owns the terminals.
     pub fn is_viewer(self) -> bool {
-        self.owner.get() == Some(false)
+        self.common.owner.get() == Some(false)
     }
 
     /// Keeps the screens of these terminals, and makes those that are missing.
@@ -49,13 +67,16 @@ impl Screens {
     /// Takes note of a terminal's state, and makes its screen where it has none.
     pub fn update(self, terminal: &Terminal) {
         self.screens.update_value(|screens| {
-            screens.entry(terminal.id).or_insert_with(|| Screen::new(terminal, self.outbox, self.owner));
+            screens.entry(terminal.id).or_insert_with(|| Screen::new(terminal, self.common));
         });
         self.with(terminal.id, |screen| screen.update(terminal));
     }
 
     /// Takes away the screen of a terminal that was closed.
     pub fn close(self, id: TerminalId) {
+        if self.common.searched.get_untracked() == Some(id) {
+            self.common.searched.set(None);
+        }
         if let Some(screen) = self.screens.try_update_value(|screens| screens.remove(&id)).flatten() {
             screen.dispose();
         }
@@ -63,7 +84,7 @@ impl Screens {
 
     /// The lab has told whether this page owns the terminals.
     pub fn own(self, owner: bool) {
-        self.owner.set(Some(owner));
+        self.common.owner.set(Some(owner));
         self.each(|screen| {
             screen.fill();
             screen.tell_size();
@@ -111,12 +132,36 @@ impl Screens {
         let keys = format!("{}\r", command.replace('\n', "\r"));
         self.with(id, |screen| {
             if !screen.is_running() {
-                self.outbox.send(&ToLab::Restart { terminal: id });
+                self.common.outbox.send(&ToLab::Restart { terminal: id });
             }
-            self.outbox.input(id, keys.as_bytes());
+            self.common.outbox.input(id, keys.as_bytes());
             screen.focus();
             screen.scroll_to_bottom();
         });
+    }
+
+    /// Goes to a match in a terminal's lines; [`Common::found`] says what there is.
+    pub fn find(self, id: TerminalId, query: Query, way: Way) {
+        self.with(id, |screen| screen.find(query, way));
+    }
+
+    /// Ends the search, and gives the terminal the keyboard back.
+    pub fn end_search(self) {
+        if let Some(id) = self.common.searched.get_untracked() {
+            self.common.searched.set(None);
+            self.common.found.set(Found::default());
+            self.with(id, |screen| screen.end_search());
+        }
+    }
+
+    /// Copies what is selected in a terminal.
+    pub fn copy(self, id: TerminalId) {
+        self.with(id, |screen| screen.copy());
+    }
+
+    /// Pastes what is on the clipboard into a terminal.
+    pub fn paste(self, id: TerminalId) {
+        self.with(id, |screen| screen.paste_clipboard());
     }
 
     /// Takes the colours of the style sheet again, after a change of theme.

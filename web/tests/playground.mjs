@@ -10,6 +10,7 @@ import { join } from "node:path";
 import { createInterface } from "node:readline";
 import { chromium } from "playwright-core";
 
+const axe = readFileSync(new URL("../node_modules/axe-core/axe.min.js", import.meta.url), "utf8");
 const root = new URL("../..", import.meta.url).pathname;
 
 /** Where screenshots go, to be looked at. */
@@ -55,13 +56,14 @@ async function startRegistry(directory, image) {
   return { registry, url: `http://${address}` };
 }
 
-/** A Chromium of its own, as quiet as it can be made. */
-export function launchBrowser() {
+/** A Chromium of its own, as quiet as it can be made; with WebGL, which it then computes without a graphics card. */
+export function launchBrowser({ webgl = false, args = [] } = {}) {
   return chromium.launch({
     executablePath: "/usr/bin/chromium",
     args: [
       "--no-sandbox",
-      "--disable-gpu",
+      ...(webgl ? ["--use-angle=swiftshader", "--enable-unsafe-swiftshader"] : ["--disable-gpu", "--disable-3d-apis"]),
+      ...args,
       "--disable-quic",
       "--no-first-run",
       "--disable-background-networking",
@@ -72,21 +74,27 @@ export function launchBrowser() {
 }
 
 /** Everything a browser test needs; `close` ends it all and says whether the server ended well. */
-export async function start({ image = "alpine", flags: more = [] } = {}) {
+export async function start({ image = "alpine", flags: more = [], browser: looks } = {}) {
   assert.ok(process.env.NEWROOT_BIN, "NEWROOT_BIN names the binary: run the tests by `cargo xtask test`");
   const directory = mkdtempSync(join(tmpdir(), "newroot-page-"));
   mkdirSync(screenshots, { recursive: true });
   const { registry, url } = await startRegistry(directory, image);
-  const flags = ["--listen", "127.0.0.1:0", "--run", `${directory}/run`, "--state", `${directory}/state`];
-  const server = spawn(process.env.NEWROOT_BIN, ["serve", ...flags, "--upstream", url, ...more], {
-    stdio: ["ignore", "pipe", "inherit"],
-  });
+  const flags = ["--run", `${directory}/run`, "--state", `${directory}/state`, "--upstream", url, ...more];
+  const serve = (binary, listen) =>
+    spawn(binary, ["serve", "--listen", listen, ...flags], { stdio: ["ignore", "pipe", "inherit"] });
+  let server = serve(process.env.NEWROOT_BIN, "127.0.0.1:0");
   const [, address] = await lineOf(server.stdout, /(http:\/\/[0-9.:]+)/);
-  const browser = await launchBrowser();
+  const browser = await launchBrowser(looks);
   return {
     address,
     browser,
     directory,
+    /** Ends the server and its labs, and starts another binary in its place. */
+    async upgrade(binary) {
+      assert.equal(await ended(server, "SIGINT"), 0, "the old server ends well");
+      server = serve(binary, address.replace("http://", ""));
+      await lineOf(server.stdout, /(http:\/\/[0-9.:]+)/);
+    },
     async close() {
       await browser.close();
       const status = await ended(server, "SIGINT");
@@ -116,9 +124,12 @@ export function inCgroup(pid, name) {
 /** The workshop's chapter, which most tests are about: lesson and step, as in the page's address. */
 export const chapter = "04-mount-namespace-and-root-directory/two-shells-two-mount-tables";
 
-/** Opens the page in a browser of its own, and listens for what must not happen there. */
-export async function openPage(playground, { theme = "dark", size = { width: 1280, height: 720 }, at = chapter } = {}) {
-  const context = await playground.browser.newContext({ viewport: size, colorScheme: theme });
+/** Opens the page in a browser of its own, and listens for what must not happen there. `context` has further options. */
+export async function openPage(
+  playground,
+  { theme = "dark", size = { width: 1280, height: 720 }, at = chapter, context: more } = {},
+) {
+  const context = await playground.browser.newContext({ viewport: size, colorScheme: theme, ...more });
   // A machine with much else to do takes its time; nothing is timed by this.
   context.setDefaultTimeout(90_000);
   const page = await context.newPage();
@@ -139,15 +150,49 @@ export async function openPage(playground, { theme = "dark", size = { width: 128
   return { page, context, complaints };
 }
 
+/** Takes a picture of a state, and asks axe about it. Both from outside the page: its policy lets nothing in. */
+export async function look(page, name) {
+  await page.screenshot({ path: join(screenshots, `${name}.png`) });
+  await page.evaluate(axe);
+  const { violations } = await page.evaluate(() =>
+    axe.run(document, { runOnly: ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"] }),
+  );
+  const found = violations.map(({ id, nodes }) => `${id}: ${nodes.map(({ target, failureSummary }) => `${target} ${failureSummary}`).join("; ")}`);
+  assert.deepEqual(found, [], `axe about ${name}`);
+}
+
+/** Where a text stands in a terminal that is drawn in the DOM: the middle of its cells, for the mouse. */
+export async function place(page, terminal, text) {
+  await shows(page, terminal, text);
+  return page.evaluate(
+    ([name, text]) => {
+      const rows = [...document.querySelectorAll(`[data-terminal="${name}"] .xterm-rows > div`)];
+      const row = rows.findLast((row) => row.textContent.includes(text));
+      const range = document.createRange();
+      const letters = document.createTreeWalker(row, NodeFilter.SHOW_TEXT);
+      let [start, end] = [row.textContent.indexOf(text), row.textContent.indexOf(text) + text.length];
+      for (let node = letters.nextNode(); node; node = letters.nextNode()) {
+        if (start >= 0 && start < node.length) range.setStart(node, start);
+        if (end > 0 && end <= node.length) range.setEnd(node, end);
+        [start, end] = [start - node.length, end - node.length];
+      }
+      const { x, y, width, height } = range.getBoundingClientRect();
+      return { x: x + width / 2, y: y + height / 2 };
+    },
+    [terminal, text],
+  );
+}
+
 /** The text that a terminal shows. */
 export function screen(page, terminal) {
   return page.locator(`[data-terminal="${terminal}"] .xterm-rows`);
 }
 
-/** Waits until a terminal's last line is a prompt. */
+/** Waits until a terminal's last line is a prompt. What WebGL draws is read as a screen reader does. */
 export async function prompt(page, terminal) {
   await page.waitForFunction((name) => {
-    const rows = [...document.querySelectorAll(`[data-terminal="${name}"] .xterm-rows > div`)];
+    const lines = ":is(.xterm-rows, .xterm-accessibility-tree) > div";
+    const rows = [...document.querySelectorAll(`[data-terminal="${name}"] ${lines}`)];
     const last = rows.map((row) => row.textContent.trimEnd()).filter(Boolean).at(-1);
     return /[#$]$/.test(last ?? "");
   }, terminal);
@@ -157,7 +202,7 @@ export async function prompt(page, terminal) {
 export async function shows(page, terminal, text) {
   await page.waitForFunction(
     ([name, wanted]) =>
-      [...document.querySelectorAll(`[data-terminal="${name}"] .xterm-rows > div`)]
+      [...document.querySelectorAll(`[data-terminal="${name}"] :is(.xterm-rows, .xterm-accessibility-tree) > div`)]
         .map((row) => row.textContent)
         .join("\n")
         .includes(wanted),

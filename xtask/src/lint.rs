@@ -7,14 +7,18 @@ use anyhow::Result;
 use crate::command;
 use crate::dependencies;
 use crate::toolchain::{self, StaticTarget};
+use crate::twins;
 
-/// Formatting, dependencies, and clippy with warnings as errors on everything.
+/// Formatting, dependencies, the twins of the taught code, and clippy with warnings as errors on everything.
 pub fn run(root: &Path, target: &StaticTarget) -> Result<()> {
     println!("lint: formatting");
     command::run(command::cargo(root).args(["fmt", "--all", "--check"]))?;
 
     println!("lint: licences, origins and duplicates of the dependencies; lock files");
     dependencies::check(root, &target.triple)?;
+
+    println!("lint: the twins of the taught code, in Go and shell");
+    twins::check(root)?;
 
     println!("lint: clippy");
     // With the profile and the target of the real build, whose build scripts and macros are then compiled only once.

@@ -15,6 +15,7 @@ mod server;
 mod setup;
 mod test;
 mod toolchain;
+mod twins;
 mod web;
 
 const HELP: &str = "\
@@ -26,7 +27,7 @@ Usage: cargo xtask VERB
                       the arguments go to `newroot serve`
   build               build everything that is missing or stale, and say where the binary is
   test                set up what the tests need, build, and run every check and test there is (as root)
-  lint                formatting, clippy for the machine and for the page, licences and lock files
+  lint                formatting, clippy for the machine and for the page, licences and lock files, the twins in Go and shell
   web                 build the page only, into target/dist/page
   setup               install what building, running and testing need, and nothing else
 

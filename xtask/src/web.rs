@@ -25,13 +25,14 @@ const FILES: &[(&str, &str)] = &[
     ("panes.css", "style/panes.css"),
     ("theme.js", "js/theme.js"),
     ("xterm-csp.js", "js/xterm-csp.js"),
-];
-
-/// The modules the glue may import, by the names in `web/xterm-js-sys`. Shipped only if it does.
-const MODULES: &[(&str, &str)] = &[
+    // What the glue imports, by the names in `web/xterm-js-sys`.
     ("xterm.mjs", "node_modules/@xterm/xterm/lib/xterm.mjs"),
     ("addon-fit.mjs", "node_modules/@xterm/addon-fit/lib/addon-fit.mjs"),
+    ("addon-unicode11.mjs", "node_modules/@xterm/addon-unicode11/lib/addon-unicode11.mjs"),
     ("addon-webgl.mjs", "node_modules/@xterm/addon-webgl/lib/addon-webgl.mjs"),
+    ("addon-search.mjs", "node_modules/@xterm/addon-search/lib/addon-search.mjs"),
+    ("addon-web-links.mjs", "node_modules/@xterm/addon-web-links/lib/addon-web-links.mjs"),
+    ("addons.mjs", "xterm-js-sys/addons.mjs"),
 ];
 
 /// Builds the page of the repository at `root`. `build_id` becomes the page's `shared::BUILD`; the binary that
@@ -77,7 +78,7 @@ fn install_packages(web: &Path) -> anyhow::Result<()> {
 /// Names the state of everything the page is made of, this file included.
 fn fingerprint(web: &Path, wasm: &Path) -> anyhow::Result<String> {
     let mut hasher = Sha256::new_with_prefix(include_bytes!("web.rs"));
-    let listed = FILES.iter().chain(MODULES).map(|(_, path)| web.join(path));
+    let listed = FILES.iter().map(|(_, path)| web.join(path));
     for path in listed.chain([web.join("js/start.js"), web.join("index.html"), wasm.to_owned()]) {
         let bytes = read(&path)?;
         hasher.update((bytes.len() as u64).to_be_bytes());
@@ -102,12 +103,7 @@ fn assemble(web: &Path, wasm: &Path, glue_folder: &Path) -> anyhow::Result<Asset
 
     let mut assets = Assets::default();
     for (name, path) in FILES {
-        assets.add(name, read(&web.join(path))?)?;
-    }
-    for (name, path) in MODULES {
-        if find(&glue, name.as_bytes()).is_some() {
-            assets.add(name, without_source_map(read(&web.join(path))?))?;
-        }
+        assets.add(name, without_source_map(read(&web.join(path))?))?;
     }
     assets.add("web_bg.wasm", read(&glue_folder.join("web_bg.wasm"))?)?;
     assets.add("web.js", glue)?;
@@ -148,11 +144,11 @@ impl Assets {
 }
 
 /// The source maps are not shipped, so no file may point to one: developer tools would ask for it.
-fn without_source_map(mut module: Vec<u8>) -> Vec<u8> {
-    if let Some(start) = find(&module, b"//# sourceMappingURL=") {
-        module.truncate(start);
+fn without_source_map(mut file: Vec<u8>) -> Vec<u8> {
+    if let Some(start) = find(&file, b"//# sourceMappingURL=") {
+        file.truncate(start);
     }
-    module
+    file
 }
 
 fn find(haystack: &[u8], needle: &[u8]) -> Option<usize> {

@@ -94,8 +94,7 @@ pub fn CodePane(page: Page) -> impl IntoView {
     let copied = RwSignal::new(false);
     let copy = move |_| {
         if let Some(shown) = shown.get_untracked() {
-            clipboard::copy(&text(&shown, whole.get_untracked()));
-            copied.set(true);
+            clipboard::copy(&text(&shown, whole.get_untracked()), move |done| copied.set(done));
             set_timeout(move || copied.set(false), Duration::from_millis(1500));
         }
     };

@@ -112,8 +112,7 @@ fn Copy(text: String) -> impl IntoView {
     let copied = RwSignal::new(false);
     let label = format!("Copy: {text}");
     let copy = move |_| {
-        clipboard::copy(&text);
-        copied.set(true);
+        clipboard::copy(&text, move |done| _ = copied.try_set(done));
         set_timeout(move || _ = copied.try_set(false), Duration::from_millis(1500));
     };
     view! {

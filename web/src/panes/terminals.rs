@@ -1,5 +1,8 @@
 //! The terminals: a tab for each, one in front or two side by side, in the colour of the mount namespace they are in.
 
+mod menu;
+mod overlay;
+mod search;
 mod tab;
 
 use leptos::ev::KeyboardEvent;
@@ -13,6 +16,9 @@ use crate::farewell::Farewell;
 use crate::icons::{Icon, hue};
 use crate::model::Connection;
 use crate::{Page, storage, words};
+use menu::Menu;
+use overlay::{LinkTarget, Notice, TouchTools};
+use search::SearchBar;
 use tab::Tab;
 
 const KEY: &str = "newroot-terminals";
@@ -81,6 +87,7 @@ pub fn TerminalsPane(page: Page) -> impl IntoView {
                     >
                         {move || if split.get() { Icon::TABS.show() } else { Icon::SPLIT.show() }}
                     </button>
+                    <Menu page/>
                 </span>
             </header>
             <div class="screens">
@@ -94,6 +101,7 @@ pub fn TerminalsPane(page: Page) -> impl IntoView {
                     </p>
                 </Show>
             </div>
+            <Notice page/>
             <Farewell page/>
         </section>
     }
@@ -138,6 +146,9 @@ fn ScreenPanel(page: Page, id: TerminalId) -> impl IntoView {
         >
             // A click beside a viewer's small screen is meant for it too.
             <div class="host" node_ref=host on:click=move |_| page.screens.focus(id) data-terminal=move || terminal.get().map(|terminal| terminal.name)></div>
+            <Show when=move || page.screens.common.searched.get() == Some(id)><SearchBar page id/></Show>
+            <LinkTarget page id/>
+            <TouchTools page id/>
             <Show when=stopped>
                 <div class="stopped">
                     <span>{exit}</span>
@@ -202,8 +213,12 @@ fn turn(page: Page, renamed: RwSignal<Option<TerminalId>>, event: &KeyboardEvent
 }
 
 /// Within a terminal too, where plain keys are the program's: Ctrl-Shift and an arrow go to the next terminal,
-/// Ctrl-Shift-Enter opens another.
+/// Ctrl-Shift-Enter opens another. Whoever needs a screen reader may need it anywhere: Ctrl-Shift-S.
 fn follow_keys(page: Page, event: &KeyboardEvent) {
+    if event.ctrl_key() && event.shift_key() && event.code() == "KeyS" {
+        event.prevent_default();
+        return page.screens.common.turn_reader();
+    }
     let within = document().active_element().and_then(|element| element.closest("#terminals").ok().flatten()).is_some();
     if !(within && event.ctrl_key() && event.shift_key()) {
         return;

@@ -29,7 +29,7 @@ const COLOURS: [&str; 22] = [
     "brightWhite",
 ];
 
-/// The size of the letters, in CSS pixels.
+/// The size of the letters where nobody has chosen another, in CSS pixels.
 pub fn font_size() -> f64 {
     property("--terminal-size").parse().unwrap_or(13.0)
 }

@@ -1,31 +1,40 @@
-//! One terminal's screen: its xterm, the size it has, the keys it takes, and how far its output has come.
+//! One terminal's screen: its xterm, the size it has, and what is typed into it.
+
+mod output;
 
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
-use std::time::Duration;
 
-use js_sys::{Object, Uint8Array};
+use js_sys::Object;
 use leptos::prelude::*;
-use shared::protocol::{ACKNOWLEDGE_EACH, Offset, Size, Terminal, TerminalId, ToLab};
+use shared::protocol::{Offset, Size, Terminal, TerminalId, ToLab};
 use wasm_bindgen::prelude::*;
 use web_sys::{HtmlElement, KeyboardEvent, ResizeObserver};
-use xterm_js_sys::{FitAddon, Terminal as Xterm, TerminalOptions};
+use xterm_js_sys::{FitAddon, Terminal as Xterm, TerminalOptions, Unicode11Addon};
 
-use super::looks::{font_size, property, theme};
-use crate::outbox::Outbox;
-use crate::{clipboard, words};
-
-/// When output pauses for this long, what is parsed is acknowledged though it is little.
-const PAUSE: Duration = Duration::from_millis(100);
+use super::common::Common;
+use super::hand::{self, Hand};
+use super::keys::{Meaning, meaning};
+use super::links::Links;
+use super::looks::{property, theme};
+use super::renderer::Renderer;
+use super::search::{Query, Search, Way};
+use crate::clipboard;
 
 /// One terminal's xterm, and how far its output has come. Offsets count from the start of the terminal.
 pub struct Screen {
     /// Its number.
     pub id: TerminalId,
+    /// What it shares with the others.
+    pub common: Common,
     xterm: Xterm,
     fit: FitAddon,
-    outbox: Outbox,
-    owner: RwSignal<Option<bool>>,
+    renderer: Rc<Renderer>,
+    search: Rc<Search>,
+    links: Links,
+    hand: Rc<Hand>,
+    /// Its name, for those who hear where they are.
+    name: RefCell<String>,
     /// Its size on the owner's page, and whether its shell runs.
     size: Cell<Size>,
     running: Cell<bool>,
@@ -50,24 +59,38 @@ pub struct Screen {
 }
 
 impl Screen {
-    /// An empty screen; what is typed into it goes to `outbox`.
-    pub fn new(terminal: &Terminal, outbox: Outbox, owner: RwSignal<Option<bool>>) -> Rc<Screen> {
+    /// An empty screen.
+    pub fn new(terminal: &Terminal, common: Common) -> Rc<Screen> {
         let options = TerminalOptions::empty();
+        let links = Links::new(terminal.id, common);
         options.set_theme(&theme());
         options.set_font_family(&property("--mono"));
-        options.set_font_size(font_size());
+        options.set_font_size(common.letters.get_untracked());
+        options.set_screen_reader_mode(common.reader.get_untracked());
+        options.set_link_handler(&links.handler());
+        options.set_allow_proposed_api(true);
         options.set_line_height(1.2);
         options.set_scrollback(5000);
         options.set_minimum_contrast_ratio(4.5);
         options.set_cursor_inactive_style("outline");
         let (xterm, fit) = (Xterm::new(&options), FitAddon::new());
-        xterm.load_fit(&fit);
+        // Neither throws: they only take note of the terminal.
+        let _ = xterm.load_addon(&fit);
+        let _ = xterm.load_addon(&Unicode11Addon::new());
+        // Programs take their idea of widths from their C library, one character at a time. Of 84947 characters Unicode 11
+        // has another width than musl's wcwidth(3) for 72 and than glibc's for 891; Unicode 6, xterm's own, for ten
+        // thousand, each emoji among them; and so has the addon that takes characters together into one.
+        xterm.unicode().set_active_version("11");
         let screen = Rc::new(Screen {
             id: terminal.id,
+            common,
             xterm,
             fit,
-            outbox,
-            owner,
+            renderer: Rc::default(),
+            search: Rc::default(),
+            links,
+            hand: Rc::default(),
+            name: RefCell::new(terminal.name.clone()),
             size: Cell::new(terminal.size),
             running: Cell::new(terminal.running),
             host: RefCell::new(None),
@@ -85,7 +108,7 @@ impl Screen {
     }
 
     fn listen(self: &Rc<Screen>) {
-        let (id, outbox) = (self.id, self.outbox);
+        let (id, outbox) = (self.id, self.common.outbox);
         let screen = Rc::downgrade(self);
         let data = Closure::<dyn Fn(String)>::new(move |text: String| {
             // Programs' questions in old output were answered long ago, and those to a viewer its owner answers.
@@ -109,35 +132,41 @@ impl Screen {
         let key = Closure::<dyn Fn(KeyboardEvent) -> bool>::new(move |event: KeyboardEvent| {
             screen.upgrade().is_none_or(|screen| screen.wants_key(&event))
         });
+        let screen = Rc::downgrade(self);
+        let select = Closure::<dyn Fn()>::new(move || {
+            let selected = screen.upgrade().map(|screen| screen.xterm.selection()).unwrap_or_default();
+            if !selected.is_empty() {
+                screen.upgrade().into_iter().for_each(|screen| screen.common.primary.set_value(selected.clone()));
+            }
+        });
         self.xterm.on_data(data.as_ref().unchecked_ref());
         self.xterm.on_binary(binary.as_ref().unchecked_ref());
         self.xterm.on_resize(resize.as_ref().unchecked_ref());
+        self.xterm.on_selection_change(select.as_ref().unchecked_ref());
         self.xterm.attach_custom_key_event_handler(key.as_ref().unchecked_ref());
-        let listeners: [Box<dyn std::any::Any>; 4] =
-            [Box::new(data), Box::new(binary), Box::new(resize), Box::new(key)];
+        let listeners: [Box<dyn std::any::Any>; 5] =
+            [Box::new(data), Box::new(binary), Box::new(resize), Box::new(select), Box::new(key)];
         self.listeners.borrow_mut().extend(listeners);
     }
 
-    /// Whether a key is the terminal's; the others are the page's or the browser's.
+    /// Whether a key is the program's; the others are the page's or the browser's.
     fn wants_key(&self, event: &KeyboardEvent) -> bool {
-        if !(event.ctrl_key() && event.shift_key()) {
-            return self.running.get() || self.answer_offer(event);
+        let meaning = meaning(event, self.xterm.buffer().active().kind() == "alternate");
+        match meaning {
+            Meaning::Typed => return self.running.get() || self.answer_offer(event),
+            Meaning::Elsewhere => return false,
+            // Else the browser opens its developer tools, searches the page, or makes all of it larger.
+            _ => event.prevent_default(),
         }
-        match event.code().as_str() {
-            "KeyC" => {
-                // Else the browser opens its developer tools.
-                event.prevent_default();
-                let selection = self.xterm.selection();
-                if event.type_() == "keydown" && !selection.is_empty() {
-                    clipboard::copy(&selection);
-                    self.xterm.focus();
-                }
-                false
+        if event.type_() == "keydown" {
+            match meaning {
+                Meaning::Copy => self.copy(),
+                Meaning::Search => self.common.searched.set(Some(self.id)),
+                Meaning::Letters(by) => self.common.resize_letters(by),
+                Meaning::Typed | Meaning::Elsewhere => {}
             }
-            // The browser pastes, and xterm hears of that. The others are the page's: see `panes`.
-            "KeyV" | "F6" | "Enter" | "ArrowLeft" | "ArrowRight" => false,
-            _ => true,
         }
+        false
     }
 
     /// The shell has ended: Enter starts a new one, Ctrl-D closes the terminal, and no other key means anything.
@@ -149,19 +178,21 @@ impl Screen {
         };
         event.prevent_default();
         if event.type_() == "keydown" && !event.repeat() {
-            self.outbox.send(&answer);
+            self.common.outbox.send(&answer);
         }
         false
     }
 
     /// Whether this page decides about its size.
     fn is_own(&self) -> bool {
-        self.owner.get_untracked() != Some(false)
+        self.common.owner.get_untracked() != Some(false)
     }
 
     /// Takes note of the terminal's state.
-    pub fn update(&self, terminal: &Terminal) {
+    pub fn update(self: &Rc<Screen>, terminal: &Terminal) {
         self.running.set(terminal.running);
+        self.name.replace(terminal.name.clone());
+        self.label();
         if self.size.replace(terminal.size) != terminal.size && !self.is_own() {
             self.fill();
         }
@@ -173,6 +204,75 @@ impl Screen {
             observer.disconnect();
         }
         self.xterm.dispose();
+    }
+
+    /// Copies what is selected, and says where that is refused.
+    pub fn copy(&self) {
+        let (selection, common) = (self.xterm.selection(), self.common);
+        if selection.is_empty() {
+            return common.say("Nothing is selected in this terminal.");
+        }
+        clipboard::copy(&selection, move |copied| {
+            if !copied {
+                common.say("The browser did not take it: copy with the menu of the right mouse button.");
+            }
+        });
+        self.xterm.focus();
+    }
+
+    /// Types text as pasted.
+    pub fn paste(&self, text: &str) {
+        if self.running.get() {
+            self.xterm.paste(&clipboard::without_controls(text));
+        }
+    }
+
+    /// Pastes what is on the clipboard, and says where that is refused.
+    pub fn paste_clipboard(self: &Rc<Screen>) {
+        let screen = self.clone();
+        clipboard::paste(move |text| match text {
+            Some(text) => screen.paste(&text),
+            None => screen.common.say("The browser lets no page read the clipboard here: paste with its own keys."),
+        });
+        self.focus();
+    }
+
+    /// Whether the program listens to the mouse.
+    pub fn has_mouse(&self) -> bool {
+        self.xterm.modes().mouse_tracking() != "none"
+    }
+
+    /// Says to xterm that the mouse did this there.
+    pub fn point(&self, kind: &str, at: (i32, i32), clicks: i32) {
+        let host = self.host.borrow();
+        let lines = host.as_ref().and_then(|host| host.query_selector(".xterm-screen").ok().flatten());
+        if let Some(lines) = lines {
+            hand::point(&lines, kind, at, clicks);
+        }
+    }
+
+    /// Goes to a match in its lines.
+    pub fn find(&self, query: Query, way: Way) {
+        self.search.find(&self.xterm, query, way, self.common.found);
+    }
+
+    /// Ends the search, and takes the keyboard back.
+    pub fn end_search(self: &Rc<Screen>) {
+        self.search.end();
+        self.focus();
+    }
+
+    /// Whether it speaks to a screen reader.
+    pub fn speak(&self, on: bool) {
+        self.xterm.options().set_screen_reader_mode(on);
+    }
+
+    /// Gives the field that takes the keys the terminal's name.
+    fn label(&self) {
+        if let Some(field) = self.xterm.textarea() {
+            // Setting an attribute of a valid name cannot fail.
+            let _ = field.set_attribute("aria-label", &format!("Terminal {}", self.name.borrow()));
+        }
     }
 
     /// Whether its shell runs.
@@ -198,6 +298,7 @@ impl Screen {
     /// Shows it in an element, which it fills from then on.
     pub fn attach(self: &Rc<Screen>, host: &HtmlElement) {
         self.host.replace(Some(host.clone()));
+        self.hand.listen(self, host);
         let screen = Rc::downgrade(self);
         let resized = Closure::<dyn Fn()>::new(move || {
             let screen = screen.clone();
@@ -217,22 +318,41 @@ impl Screen {
 
     /// Makes the screen as large as its element. xterm measures its font when it is opened, so that has to wait until
     /// the element is seen.
-    pub fn fill(&self) {
+    pub fn fill(self: &Rc<Screen>) {
         let host = self.host.borrow();
-        if let Some(host) = host.as_ref().filter(|host| host.client_width() > 0) {
-            let new = !self.opened.replace(true);
-            if new {
-                self.xterm.open(host);
-            }
-            self.xterm.options().set_font_size(font_size());
-            match self.is_own() {
-                true => self.fit.fit(),
-                false => self.letterbox(),
-            }
-            if new {
-                self.tell_size();
-            }
+        let Some(host) = host.as_ref() else { return };
+        if host.client_width() == 0 {
+            return self.renderer.hide(host);
         }
+        let new = !self.opened.replace(true);
+        if new {
+            self.xterm.open(host);
+            self.label();
+        }
+        self.set_letters(self.common.letters.get_untracked());
+        match self.is_own() {
+            true => self.fit.fit(),
+            false => self.letterbox(),
+        }
+        if new {
+            self.tell_size();
+        }
+        self.embellish(host);
+    }
+
+    /// Fetches what the first prompt does not wait for, once that is there.
+    fn embellish(self: &Rc<Screen>, host: &HtmlElement) {
+        if !self.replaying.get() && host.client_width() > 0 {
+            let screen = Rc::downgrade(self);
+            let fill = move || screen.upgrade().into_iter().for_each(|screen| screen.fill());
+            self.renderer.show(&self.xterm, host, fill);
+            self.links.find(&self.xterm);
+        }
+    }
+
+    fn set_letters(&self, size: f64) {
+        self.xterm.options().set_font_size(size);
+        self.xterm.options().set_letter_spacing(self.renderer.spacing(size));
     }
 
     /// Shows the owner's size, in letters small enough for all of it to be seen.
@@ -241,85 +361,22 @@ impl Screen {
         if let Some(room) = self.fit.propose() {
             let share = (room.cols() / f64::from(columns)).min(room.rows() / f64::from(rows)).min(1.0);
             // In halves of a pixel, and not so small that nothing can be read.
-            self.xterm.options().set_font_size((font_size() * share * 2.0).floor().max(8.0) / 2.0);
+            self.set_letters((self.common.letters.get_untracked() * share * 2.0).floor().max(8.0) / 2.0);
         }
         self.xterm.resize(columns, rows);
     }
 
     /// Gives it the keyboard.
-    pub fn focus(&self) {
+    pub fn focus(self: &Rc<Screen>) {
         self.fill();
         self.xterm.focus();
     }
 
-    /// Shows output that begins at `offset`.
-    pub fn write(self: &Rc<Screen>, offset: u64, bytes: Uint8Array) {
-        let received = self.received.get();
-        let end = offset + u64::from(bytes.length());
-        if end <= received {
-            return;
-        }
-        // After a reconnection some bytes may come a second time.
-        let known = u32::try_from(received.saturating_sub(offset)).unwrap_or(u32::MAX);
-        self.received.set(end);
-        let (screen, era) = (self.clone(), self.era.get());
-        let parsed = Closure::once_into_js(move || screen.parsed(end, era));
-        self.xterm.write(&bytes.subarray(known, bytes.length()), parsed.unchecked_ref());
-    }
-
-    fn parsed(self: &Rc<Screen>, end: u64, era: u32) {
-        if era != self.era.get() {
-            return;
-        }
-        self.parsed.set(end);
-        if end == self.received.get() {
-            self.replaying.set(false);
-        }
-        if end - self.acknowledged.get() >= ACKNOWLEDGE_EACH {
-            self.acknowledge();
-        } else if end == self.received.get() {
-            let screen = self.clone();
-            let paused = move || {
-                if (era, end) == (screen.era.get(), screen.received.get()) {
-                    screen.acknowledge();
-                }
-            };
-            set_timeout(paused, PAUSE);
-        }
-    }
-
-    fn acknowledge(&self) {
-        let offset = self.parsed.get();
-        self.acknowledged.set(offset);
-        self.outbox.send(&ToLab::Acknowledge { terminal: self.id, offset: Offset(offset) });
-    }
-
-    /// Output was left out: this page was away for too long, or took it too slowly.
-    pub fn skip(&self, offset: u64) {
-        let left_out = offset.saturating_sub(self.received.get());
-        self.restart(offset);
-        if left_out > 0 {
-            let note = format!("\x1b[2m… {} of output left out …\x1b[0m\r\n", words::bytes(left_out));
-            let shown = Closure::once_into_js(|| ());
-            self.xterm.write(&Uint8Array::from(note.as_bytes()), shown.unchecked_ref());
-        }
-    }
-
-    /// Clears it, for output that goes on from `offset`.
-    pub fn restart(&self, offset: u64) {
-        self.era.set(self.era.get() + 1);
-        self.replaying.set(true);
-        self.received.set(offset);
-        self.parsed.set(offset);
-        self.acknowledged.set(offset);
-        self.xterm.reset();
-    }
-
     /// Tells the lab its size: if it is for this page to say, and known, which it is once it has been seen.
     pub fn tell_size(&self) {
-        if self.owner.get_untracked() == Some(true) && self.opened.get() {
+        if self.common.owner.get_untracked() == Some(true) && self.opened.get() {
             let size = Size { columns: self.xterm.cols(), rows: self.xterm.rows() };
-            self.outbox.send(&ToLab::Resize { terminal: self.id, size });
+            self.common.outbox.send(&ToLab::Resize { terminal: self.id, size });
         }
     }
 }

@@ -1,4 +1,4 @@
-//! Raw bindings to xterm.js 6 (`@xterm/xterm`) and to its fit and WebGL addons; nothing that is not theirs.
+//! Raw bindings to xterm.js 6 (`@xterm/xterm`) and to its addons; nothing that is not theirs.
 //!
 //! # Why this crate exists
 //! The published crate of this name stopped in 2020 at xterm 4.6: it does not compile with today's js-sys, and it
@@ -6,10 +6,11 @@
 //! pseudoterminal. So this one binds what Newroot uses, by hand, against the typings of the npm packages in
 //! `web/package.json`. A binding that nothing uses costs nothing: wasm-bindgen leaves it, and its module, out.
 //!
-//! The modules are named `./xterm.mjs`, `./addon-fit.mjs` and `./addon-webgl.mjs`: whoever serves the page puts
-//! the packages' own files of these names beside wasm-bindgen's glue (`cargo xtask web` does).
+//! The modules are named `./xterm.mjs`, `./addon-fit.mjs` and so on: whoever serves the page puts the packages' own
+//! files of these names beside wasm-bindgen's glue, and this crate's `addons.mjs`, which loads the addons that the first
+//! prompt does not wait for (`cargo xtask web` does all that).
 
-use js_sys::{Function, Object, Uint8Array};
+use js_sys::{Function, Object, Promise, Uint8Array};
 use wasm_bindgen::prelude::*;
 use web_sys::HtmlElement;
 
@@ -26,8 +27,14 @@ extern "C" {
     #[wasm_bindgen(method, setter, js_name = fontFamily)]
     pub fn set_font_family(this: &TerminalOptions, family: &str);
     /// In CSS pixels.
+    #[wasm_bindgen(method, getter, js_name = fontSize)]
+    pub fn font_size(this: &TerminalOptions) -> f64;
+    /// In CSS pixels.
     #[wasm_bindgen(method, setter, js_name = fontSize)]
     pub fn set_font_size(this: &TerminalOptions, pixels: f64);
+    /// Between letters, in whole pixels of the device.
+    #[wasm_bindgen(method, setter, js_name = letterSpacing)]
+    pub fn set_letter_spacing(this: &TerminalOptions, pixels: f64);
     /// As a multiple of the font's own height.
     #[wasm_bindgen(method, setter, js_name = lineHeight)]
     pub fn set_line_height(this: &TerminalOptions, factor: f64);
@@ -43,6 +50,57 @@ extern "C" {
     /// `block`, `underline`, `bar`, `outline` or `none`: the cursor without focus.
     #[wasm_bindgen(method, setter, js_name = cursorInactiveStyle)]
     pub fn set_cursor_inactive_style(this: &TerminalOptions, style: &str);
+    /// Whether what xterm calls proposed may be used: [`Terminal::unicode`] is.
+    #[wasm_bindgen(method, setter, js_name = allowProposedApi)]
+    pub fn set_allow_proposed_api(this: &TerminalOptions, allow: bool);
+    /// Whether the lines also stand in the page as text for assistive technology, and new ones are announced.
+    #[wasm_bindgen(method, setter, js_name = screenReaderMode)]
+    pub fn set_screen_reader_mode(this: &TerminalOptions, on: bool);
+    /// `ILinkHandler`, for the links that programs mark by OSC 8.
+    #[wasm_bindgen(method, setter, js_name = linkHandler)]
+    pub fn set_link_handler(this: &TerminalOptions, handler: &LinkHandler);
+
+    /// What becomes of a link.
+    #[wasm_bindgen(extends = Object)]
+    pub type LinkHandler;
+    /// `listener(event, address, range)`: it was clicked.
+    #[wasm_bindgen(method, setter)]
+    pub fn set_activate(this: &LinkHandler, listener: &Function);
+    /// `listener(event, address, range)`: the pointer is on it.
+    #[wasm_bindgen(method, setter)]
+    pub fn set_hover(this: &LinkHandler, listener: &Function);
+    /// `listener(event, address, range)`: the pointer has left it.
+    #[wasm_bindgen(method, setter)]
+    pub fn set_leave(this: &LinkHandler, listener: &Function);
+
+    /// `ISearchOptions`.
+    #[wasm_bindgen(extends = Object)]
+    pub type SearchOptions;
+    /// Whether `a` is another letter than `A`.
+    #[wasm_bindgen(method, setter, js_name = caseSensitive)]
+    pub fn set_case_sensitive(this: &SearchOptions, on: bool);
+    /// How matches are marked. Without it they are not counted either.
+    #[wasm_bindgen(method, setter)]
+    pub fn set_decorations(this: &SearchOptions, decorations: &Decorations);
+
+    /// `ISearchDecorationOptions`; its colours are of the form `#RRGGBB`.
+    #[wasm_bindgen(extends = Object)]
+    pub type Decorations;
+    /// Behind each match.
+    #[wasm_bindgen(method, setter, js_name = matchBackground)]
+    pub fn set_background(this: &Decorations, colour: &str);
+    /// Behind the match of the moment.
+    #[wasm_bindgen(method, setter, js_name = activeMatchBackground)]
+    pub fn set_active_background(this: &Decorations, colour: &str);
+    /// Around the match of the moment.
+    #[wasm_bindgen(method, setter, js_name = activeMatchBorder)]
+    pub fn set_active_border(this: &Decorations, colour: &str);
+    /// In the overview ruler, which must be given though there is none.
+    #[wasm_bindgen(method, setter, js_name = matchOverviewRuler)]
+    pub fn set_ruler(this: &Decorations, colour: &str);
+    /// Likewise.
+    #[wasm_bindgen(method, setter, js_name = activeMatchColorOverviewRuler)]
+    pub fn set_active_ruler(this: &Decorations, colour: &str);
 }
 
 impl TerminalOptions {
@@ -52,9 +110,31 @@ impl TerminalOptions {
     }
 }
 
+impl LinkHandler {
+    /// A handler that does nothing.
+    pub fn empty() -> LinkHandler {
+        Object::new().unchecked_into()
+    }
+}
+
+impl SearchOptions {
+    /// Options with nothing set.
+    pub fn empty() -> SearchOptions {
+        Object::new().unchecked_into()
+    }
+}
+
+impl Decorations {
+    /// Decorations with nothing set.
+    pub fn empty() -> Decorations {
+        Object::new().unchecked_into()
+    }
+}
+
 #[wasm_bindgen(raw_module = "./xterm.mjs")]
 extern "C" {
     /// A terminal. It parses from the start, and shows once [`Terminal::open`] gave it an element.
+    #[derive(Clone)]
     pub type Terminal;
 
     /// A terminal of 80 × 24.
@@ -94,6 +174,9 @@ extern "C" {
     /// The selected text, or nothing.
     #[wasm_bindgen(method, js_name = getSelection)]
     pub fn selection(this: &Terminal) -> String;
+    /// Selects nothing.
+    #[wasm_bindgen(method, js_name = clearSelection)]
+    pub fn clear_selection(this: &Terminal);
     /// Types text as if pasted: brackets it where the program asked for that.
     #[wasm_bindgen(method)]
     pub fn paste(this: &Terminal, text: &str);
@@ -109,12 +192,47 @@ extern "C" {
     /// `handler(event)` sees each key first; where it returns false, xterm leaves the key alone.
     #[wasm_bindgen(method, js_name = attachCustomKeyEventHandler)]
     pub fn attach_custom_key_event_handler(this: &Terminal, handler: &Function);
-    /// Adds [`FitAddon`].
-    #[wasm_bindgen(method, js_name = loadAddon)]
-    pub fn load_fit(this: &Terminal, addon: &FitAddon);
-    /// Adds [`WebglAddon`]; throws where the browser has no WebGL 2 context to give. Call after [`Terminal::open`].
+    /// `listener()`: other text is selected, or none.
+    #[wasm_bindgen(method, js_name = onSelectionChange)]
+    pub fn on_selection_change(this: &Terminal, listener: &Function) -> Object;
+    /// The field that takes the keys, once it is open.
+    #[wasm_bindgen(method, getter)]
+    pub fn textarea(this: &Terminal) -> Option<HtmlElement>;
+    /// What the program has asked for.
+    #[wasm_bindgen(method, getter)]
+    pub fn modes(this: &Terminal) -> Modes;
+    /// The screens of the terminal.
+    #[wasm_bindgen(method, getter)]
+    pub fn buffer(this: &Terminal) -> Buffers;
+    /// How wide characters are.
+    #[wasm_bindgen(method, getter)]
+    pub fn unicode(this: &Terminal) -> Unicode;
+    /// Adds an addon; throws what the addon throws.
     #[wasm_bindgen(method, catch, js_name = loadAddon)]
-    pub fn load_webgl(this: &Terminal, addon: &WebglAddon) -> Result<(), JsValue>;
+    pub fn load_addon(this: &Terminal, addon: &JsValue) -> Result<(), JsValue>;
+
+    /// `IModes`.
+    pub type Modes;
+    /// Which of the mouse's doings the program wants to hear of; `none` where it wants nothing.
+    #[wasm_bindgen(method, getter, js_name = mouseTrackingMode)]
+    pub fn mouse_tracking(this: &Modes) -> String;
+
+    /// `IBufferNamespace`.
+    pub type Buffers;
+    /// The one that is seen.
+    #[wasm_bindgen(method, getter)]
+    pub fn active(this: &Buffers) -> Buffer;
+    /// `IBuffer`.
+    pub type Buffer;
+    /// `normal`, or `alternate` for a full-screen program's, which has nothing above it.
+    #[wasm_bindgen(method, getter, js_name = "type")]
+    pub fn kind(this: &Buffer) -> String;
+
+    /// `IUnicodeHandling`.
+    pub type Unicode;
+    /// Chooses one of the versions that are known.
+    #[wasm_bindgen(method, setter, js_name = activeVersion)]
+    pub fn set_active_version(this: &Unicode, version: &str);
 }
 
 #[wasm_bindgen(raw_module = "./addon-fit.mjs")]
@@ -141,18 +259,62 @@ extern "C" {
     pub fn rows(this: &Dimensions) -> f64;
 }
 
-#[wasm_bindgen(raw_module = "./addon-webgl.mjs")]
+#[wasm_bindgen(raw_module = "./addon-unicode11.mjs")]
 extern "C" {
-    /// Renders through WebGL 2.
-    pub type WebglAddon;
+    /// Knows the widths of Unicode 11, as version `11`.
+    pub type Unicode11Addon;
 
     /// For one terminal.
     #[wasm_bindgen(constructor)]
-    pub fn new() -> WebglAddon;
+    pub fn new() -> Unicode11Addon;
+}
+
+#[wasm_bindgen(raw_module = "./addons.mjs")]
+extern "C" {
+    /// Loads a [`WebglAddon`].
+    #[wasm_bindgen(js_namespace = addons)]
+    pub fn webgl() -> Promise;
+    /// Gives the contexts of the terminals within an element back, after which they show nothing: dispose at once.
+    #[wasm_bindgen(js_namespace = addons, js_name = releaseWebgl)]
+    pub fn release_webgl(element: &HtmlElement);
+    /// Loads a [`SearchAddon`].
+    #[wasm_bindgen(js_namespace = addons)]
+    pub fn search() -> Promise;
+    /// Loads the addon that finds addresses of http and https; its listeners are those of [`LinkHandler`].
+    #[wasm_bindgen(js_namespace = addons, js_name = webLinks)]
+    pub fn web_links(activate: &Function, hover: &Function, leave: &Function) -> Promise;
+
+    /// Renders through WebGL 2. Adding it throws where the browser has no context to give; do so after
+    /// [`Terminal::open`].
+    pub type WebglAddon;
     /// `listener()`: the browser took the context away; dispose, and xterm renders to the DOM again.
     #[wasm_bindgen(method, js_name = onContextLoss)]
     pub fn on_context_loss(this: &WebglAddon, listener: &Function) -> Object;
-    /// Gives the context back.
+    /// Has xterm render to the DOM again.
     #[wasm_bindgen(method)]
     pub fn dispose(this: &WebglAddon);
+
+    /// Searches the lines of one terminal.
+    pub type SearchAddon;
+    /// Selects the next match; whether there is one.
+    #[wasm_bindgen(method, js_name = findNext)]
+    pub fn find_next(this: &SearchAddon, text: &str, options: &SearchOptions) -> bool;
+    /// Selects the match before; whether there is one.
+    #[wasm_bindgen(method, js_name = findPrevious)]
+    pub fn find_previous(this: &SearchAddon, text: &str, options: &SearchOptions) -> bool;
+    /// Takes the marks of all matches away.
+    #[wasm_bindgen(method, js_name = clearDecorations)]
+    pub fn clear_decorations(this: &SearchAddon);
+    /// `listener(SearchResults)`: what is found, or its place, has changed.
+    #[wasm_bindgen(method, js_name = onDidChangeResults)]
+    pub fn on_did_change_results(this: &SearchAddon, listener: &Function) -> Object;
+
+    /// `ISearchResultChangeEvent`.
+    pub type SearchResults;
+    /// The place of the match of the moment, from 0 and from the top; -1 where there are too many to say.
+    #[wasm_bindgen(method, getter, js_name = resultIndex)]
+    pub fn index(this: &SearchResults) -> i32;
+    /// How many there are, up to a thousand.
+    #[wasm_bindgen(method, getter, js_name = resultCount)]
+    pub fn count(this: &SearchResults) -> u32;
 }
