@@ -56,10 +56,11 @@ impl Progress {
 
     /// How many tasks of a lesson are done.
     pub fn of_lesson(&self, lesson: &Lesson) -> Count {
-        lesson.steps.iter().map(|step| self.of_step(step)).fold(Count::default(), |sum, count| Count {
-            done: sum.done + count.done,
-            all: sum.all + count.all,
-        })
+        lesson
+            .steps
+            .iter()
+            .map(|step| self.of_step(step))
+            .fold(Count::default(), |sum, count| Count { done: sum.done + count.done, all: sum.all + count.all })
     }
 }
 
