@@ -1,23 +1,26 @@
-//! The lessons and the taught code, as the page receives them; both are compiled into the binary. How a lesson is
-//! written is told in `lessons/README.md`; who has got how far in one is not known here.
+//! The lessons and the taught code, as the page receives them, and the checks, as labs do. Lessons are compiled into the
+//! binary, or read from a directory. How one is written is told in `lessons/README.md`; who has got how far in one is not
+//! known here.
 
 mod code;
 mod error;
+mod folder;
 mod highlight;
+mod limits;
+mod live;
 mod parse;
 
-use rust_embed::RustEmbed;
+use std::path::Path;
+
 use shared::lesson::{Language, Lesson, SourceFile};
 
+use crate::checks::Check;
 use code::Steps;
 pub use code::code;
-pub use error::{Error, Problem};
-
-/// What lies in the folder `lessons/` of the repository.
-#[derive(RustEmbed)]
-#[folder = "../lessons"]
-#[allow_missing = true]
-struct Files;
+pub use error::{Error, LoadError, Problem};
+use folder::Folder;
+pub use live::{Edition, fixed, watched};
+pub use parse::Placed;
 
 /// The image that lessons pull, if it can be had.
 pub const IMAGE: &str = "alpine";
@@ -37,114 +40,109 @@ const BUSYBOX: Image = Image {
           classroom needs no network.",
 };
 
-/// The lessons inside this binary, in the order of their numbers: each for the image they should use, and for the one that
-/// needs no network.
+/// A lesson as it was read.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Parsed {
+    /// What the page gets.
+    pub lesson: Lesson,
+    /// What decides its tasks and quizzes, in the order of the text.
+    pub checks: Vec<Placed>,
+    /// Where it lies: a folder in the repository, or as it was named on the command line.
+    pub folder: String,
+}
+
+/// Lessons in the order of their numbers: each for the image they should use, and for the one that needs no network.
+#[derive(Clone, Debug, PartialEq)]
 pub struct Choice {
-    alpine: Vec<Lesson>,
-    busybox: Vec<Lesson>,
+    alpine: Vec<Parsed>,
+    busybox: Vec<Parsed>,
 }
 
 impl Choice {
-    /// Reads the embedded lessons. Fails at the first fault of the first faulty one.
-    pub fn embedded() -> Result<Choice, Error> {
-        Ok(Choice { alpine: lessons(&ALPINE)?, busybox: lessons(&BUSYBOX)? })
+    /// Reads the lessons that are in this binary. Fails, as the others do, at the first fault of the first faulty one.
+    pub fn embedded() -> Result<Choice, LoadError> {
+        Choice::of(&folder::embedded()).map_err(LoadError::from)
     }
 
-    /// The lessons, given whether [`IMAGE`] can be pulled.
-    pub fn lessons(&self, has_image: bool) -> &[Lesson] {
+    /// Reads the lessons of a directory, and none else.
+    pub fn of_directory(directory: &Path) -> Result<Choice, LoadError> {
+        Ok(Choice::of(&folder::read(directory)?)?)
+    }
+
+    /// Reads the lessons in this binary and those of a directory. One of the directory stands for that of the same folder
+    /// in the binary, as a whole.
+    pub fn with_directory(directory: &Path) -> Result<Choice, LoadError> {
+        let mut folders = folder::read(directory)?;
+        let others = folder::embedded().into_iter().filter(|one| folders.iter().all(|own| own.slug != one.slug));
+        folders.extend(others.collect::<Vec<_>>());
+        Ok(Choice::of(&folders)?)
+    }
+
+    fn of(folders: &[Folder]) -> Result<Choice, Error> {
+        let runtime = code();
+        let read = |image: &Image| {
+            let mut lessons: Vec<_> =
+                folders.iter().map(|folder| read(folder, image, &runtime)).collect::<Result<_, _>>()?;
+            lessons.sort_by(|one: &Parsed, other| one.lesson.slug.cmp(&other.lesson.slug));
+            Ok::<_, Error>(lessons)
+        };
+        Ok(Choice { alpine: read(&ALPINE)?, busybox: read(&BUSYBOX)? })
+    }
+
+    /// The lessons as read, given whether [`IMAGE`] can be pulled.
+    pub fn parsed(&self, has_image: bool) -> &[Parsed] {
         if has_image { &self.alpine } else { &self.busybox }
     }
-}
 
-/// Reads the embedded lessons.
-fn lessons(image: &Image) -> Result<Vec<Lesson>, Error> {
-    let runtime = code();
-    let mut paths: Vec<_> = Files::iter().filter(|path| path.ends_with("/lesson.md")).collect();
-    paths.sort();
-    let mut lessons = Vec::with_capacity(paths.len());
-    for path in paths {
-        let Some(file) = Files::get(&path) else { continue };
-        let slug = path.trim_end_matches("/lesson.md");
-        let source = std::str::from_utf8(&file.data).map_err(|error| {
-            let line = 1 + file.data[..error.valid_up_to()].iter().filter(|byte| **byte == b'\n').count();
-            Error { lesson: slug.to_owned(), file: "lesson.md".to_owned(), line, problem: Problem::NotUtf8 }
-        })?;
-        // Neither has a line break, so that faults are told with the file's own line numbers.
-        let source = source.replace("{image}", image.name).replace("{why-image}", image.why);
-        let twins = twins(slug);
-        let mut code_steps = Steps::of(&runtime);
-        for twin in &twins {
-            code_steps.add_twin(twin).map_err(|(line, problem)| Error {
-                lesson: slug.to_owned(),
-                file: twin.name.clone(),
-                line,
-                problem,
-            })?;
-        }
-        lessons.push(Lesson { twins, ..parse::lesson(slug, &source, &code_steps)? });
+    /// The lessons for the page.
+    pub fn lessons(&self, has_image: bool) -> Vec<&Lesson> {
+        self.parsed(has_image).iter().map(|parsed| &parsed.lesson).collect()
     }
-    Ok(lessons)
+
+    /// The checks of all lessons, for a lab.
+    pub fn checks(&self, has_image: bool) -> Vec<Check> {
+        let placed = self.parsed(has_image).iter().flat_map(|parsed| &parsed.checks);
+        placed.map(|placed| placed.check.clone()).collect()
+    }
 }
 
-/// The files of a lesson's folder that tell the taught code in another language.
-fn twins(slug: &str) -> Vec<SourceFile> {
-    let mut paths: Vec<_> = Files::iter().filter(|path| path.starts_with(&format!("{slug}/"))).collect();
-    paths.sort();
-    let twins = paths.iter().filter_map(|path| {
-        let (folder, name) = path.rsplit_once('/')?;
-        let language = match name.rsplit_once('.')?.1 {
-            "go" => Language::Go,
-            "sh" => Language::Shell,
-            _ => return None,
-        };
-        let text = Files::get(path)?;
-        Some(code::cut(&format!("lessons/{folder}"), name, language, &String::from_utf8_lossy(&text.data)))
-    });
-    twins.collect()
+/// Reads a lesson. `runtime` is the taught code.
+fn read(folder: &Folder, image: &Image, runtime: &[SourceFile]) -> Result<Parsed, Error> {
+    let error =
+        |file: &str, (line, problem)| Error { folder: folder.shown.clone(), file: file.to_owned(), line, problem };
+    if !folder::is_name(&folder.slug) {
+        return Err(error(folder::LESSON, (1, Problem::FolderName)));
+    }
+    // Neither has a line break, so that faults are told with the file's own line numbers.
+    let source = text(&folder.lesson)
+        .map_err(|fault| error(folder::LESSON, fault))?
+        .replace("{image}", image.name)
+        .replace("{why-image}", image.why);
+    let mut code_steps = Steps::of(runtime);
+    let mut twins = Vec::with_capacity(folder.twins.len());
+    for (name, bytes) in &folder.twins {
+        let language = if name.ends_with(".go") { Language::Go } else { Language::Shell };
+        let text = text(bytes).map_err(|fault| error(name, fault))?;
+        let twin = code::cut(&folder.shown, name, language, &text);
+        code_steps.add_twin(&twin).map_err(|fault| error(name, fault))?;
+        twins.push(twin);
+    }
+    let (lesson, checks) =
+        parse::lesson(&folder.slug, &source, &code_steps).map_err(|fault| error(folder::LESSON, fault))?;
+    Ok(Parsed { lesson: Lesson { twins, ..lesson }, checks, folder: folder.shown.clone() })
+}
+
+/// The text of a file, with line ends as everywhere but on Windows.
+fn text(bytes: &[u8]) -> Result<String, (usize, Problem)> {
+    if bytes.len() as u64 > limits::FILE {
+        return Err((1, Problem::TooLarge));
+    }
+    let text = std::str::from_utf8(bytes).map_err(|error| {
+        let before = bytes.iter().take(error.valid_up_to());
+        (1 + before.filter(|byte| **byte == b'\n').count(), Problem::NotUtf8)
+    })?;
+    Ok(text.trim_start_matches('\u{feff}').replace("\r\n", "\n"))
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use shared::lesson::Block;
-
-    #[test]
-    fn the_shipped_lessons_are_well_formed() {
-        let lessons = lessons(&BUSYBOX).expect("they parse, and the runtime has each step and line that they name");
-        let slugs: Vec<_> = lessons.iter().map(|lesson| lesson.slug.as_str()).collect();
-        assert_eq!(slugs, ["04-mount-namespace-and-root-directory"]);
-        let commands = lessons[0].steps.iter().flat_map(|step| &step.blocks);
-        assert!(commands.filter(|block| matches!(block, Block::Command { .. })).count() >= 7);
-        let named = lessons[0].steps.iter().filter(|step| step.code.is_some());
-        assert!(named.count() >= 6, "the lessons show the runtime's code");
-    }
-
-    #[test]
-    fn every_step_with_code_has_its_line_in_each_language() {
-        let runtime = code();
-        for lesson in lessons(&ALPINE).expect("they parse") {
-            assert_eq!(
-                lesson.twins.iter().map(|twin| twin.language).collect::<Vec<_>>(),
-                [Language::Go, Language::Shell]
-            );
-            for step in &lesson.steps {
-                let Some(name) = &step.code else { continue };
-                for files in [&runtime, &lesson.twins[..1].to_vec(), &lesson.twins[1..].to_vec()] {
-                    let text = Steps::of(files).get(name).unwrap_or_else(|| panic!("no twin of {name}")).clone();
-                    assert!(step.line.iter().any(|line| text.contains(line)), "{name}: none of {:?}", step.line);
-                }
-            }
-        }
-    }
-
-    #[test]
-    fn a_lesson_names_the_image_that_can_be_had_and_says_why() {
-        let choice = Choice::embedded().expect("they parse");
-        let text = |has_image| serde_json::to_string(choice.lessons(has_image)).expect("it is JSON");
-        let (alpine, busybox) = (text(true), text(false));
-        assert!(alpine.contains("newroot pull alpine") && !alpine.contains("newroot pull busybox"));
-        assert!(busybox.contains("newroot pull busybox") && !busybox.contains("newroot pull alpine"));
-        assert!(busybox.contains("cannot be pulled here just now"));
-        assert!(![alpine, busybox].iter().any(|text| text.contains("image}")));
-    }
-}
+mod tests;

@@ -3,6 +3,7 @@
 
 pub mod http;
 
+pub mod checks;
 pub mod classroom;
 pub mod doctor;
 pub mod lab;

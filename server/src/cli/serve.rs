@@ -38,6 +38,9 @@ pub struct Options {
     /// How many labs may run at once
     #[arg(long, value_name = "N", default_value_t = 64)]
     labs: usize,
+    /// A directory of lessons, added to those of this binary or in place of them; what is saved there shows at once
+    #[arg(long, value_name = "DIR")]
+    lessons: Option<PathBuf>,
     /// What each lab is and may.
     #[command(flatten)]
     lab: LabOptions,
@@ -77,6 +80,13 @@ pub fn run(options: Options) -> Result<ExitCode> {
 }
 
 async fn serve_until_signal(options: Options) -> Result<()> {
+    let (lessons, keep_lessons) = match &options.lessons {
+        None => (lessons::fixed(lessons::Choice::embedded()?), None),
+        Some(directory) => {
+            let (lessons, keeping) = lessons::watched(directory)?;
+            (lessons, Some(tokio::spawn(async move { tracing::error!("{}", keeping.await) })))
+        }
+    };
     let listener = TcpListener::bind(options.listen)
         .await
         .with_context(|| format!("cannot listen on {}; is another one running there?", options.listen))?;
@@ -95,7 +105,7 @@ async fn serve_until_signal(options: Options) -> Result<()> {
     }
     let site = http::Site {
         classroom: classroom.clone(),
-        lessons: lessons::Choice::embedded()?,
+        lessons,
         store,
         code: lessons::code(),
         hosts: if options.host.is_empty() { http::loopback_hosts(address) } else { options.host },
@@ -110,6 +120,8 @@ async fn serve_until_signal(options: Options) -> Result<()> {
             _ = terminate.recv() => false,
         };
         let _ = ends_labs.send(done);
+        // Pages that wait for a saved lesson would keep the server waiting for them.
+        keep_lessons.inspect(tokio::task::JoinHandle::abort);
     };
     println!("Newroot is on http://{address} (Ctrl-C ends it, and its labs with it)");
     http::serve(listener, Arc::new(site), stop).await?;

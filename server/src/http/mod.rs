@@ -15,7 +15,7 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::{any, get};
 use serde::Serialize;
 use tokio::net::TcpListener;
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{mpsc, oneshot, watch};
 
 use shared::lesson::SourceFile;
 
@@ -25,19 +25,21 @@ use crate::lessons;
 use crate::registry::Store;
 use limited::Limited;
 use packed::Packed;
+use shelf::Shelf;
 
 mod assets;
 mod limited;
 pub mod mirror;
 mod packed;
 mod page_socket;
+mod shelf;
 
 /// What the handlers share.
 pub struct Site {
     /// The labs.
     pub classroom: Arc<Classroom>,
     /// The lessons, with and without a network.
-    pub lessons: lessons::Choice,
+    pub lessons: watch::Receiver<Arc<lessons::Edition>>,
     /// The images that the lessons pull.
     pub store: Arc<Store>,
     /// The taught code.
@@ -102,19 +104,21 @@ async fn serve_mirrors_of(lab: &Handle, mirror: Router) -> io::Result<()> {
 pub fn router(site: Arc<Site>) -> Router {
     assets::pack();
     let code = packed_json(&site.code);
-    let [without_image, with_image] = [false, true].map(|has_image| packed_json(site.lessons.lessons(has_image)));
+    let shelf = Arc::new(Shelf::new(site.lessons.clone()));
+    let changes = shelf.clone();
     // Made for an image that can be pulled right now.
     let lessons = async move |State(site): State<Arc<Site>>, headers: HeaderMap| {
         let has_image = match lessons::IMAGE.parse() {
             Ok(name) => site.store.can_pull(&name).await,
             Err(_) => false,
         };
-        if has_image { with_image.answer(&headers) } else { without_image.answer(&headers) }
+        shelf.lessons(has_image).answer(&headers)
     };
     Router::new()
         .route("/", get(assets::index))
         .route("/assets/{name}", get(assets::asset))
         .route("/api/lessons", get(lessons))
+        .route("/api/lessons/changes", get(async move |_: SameSite| changes.changes()))
         .route("/api/code", get(async move |headers: HeaderMap| code.answer(&headers)))
         .route("/api/lab", any(page_socket::lab))
         .layer(map_response(harden))
