@@ -20,8 +20,8 @@ pub fn Menu(page: Page) -> impl IntoView {
         Memo::new(move |_| page.model.with_place(|lessons, place| (place.step + 1, lessons[place.lesson].steps.len())));
     let step = move || place.get().map(|(step, all)| format!("Step {step} of {all}"));
     let count = Memo::new(move |_| {
-        let place = page.model.with_place(|_, place| place);
-        place.map(|place| count(page, place.lesson, None)).unwrap_or_default()
+        let lesson = page.model.with_place(|_, place| place.lesson);
+        lesson.map(|lesson| page.model.done(lesson, None)).unwrap_or_default()
     });
     view! {
         <button class="quiet place" popovertarget="steps" title="All lessons (m)" hidden=move || place.with(Option::is_none)>
@@ -79,10 +79,10 @@ fn lesson(
         }
     };
     let is_open = move || current.get().is_some_and(|current| current.lesson == place);
-    let done = Memo::new(move |_| count(page, place, None));
+    let done = Memo::new(move |_| page.model.done(place, None));
     let link = |(number, step): (usize, &Step)| {
         let here = move || current.get() == Some(Place { lesson: place, step: number });
-        let done = Memo::new(move |_| count(page, place, Some(number)));
+        let done = Memo::new(move |_| page.model.done(place, Some(number)));
         view! {
             <li>
                 <a
@@ -109,30 +109,19 @@ fn lesson(
     }
 }
 
-/// How much of a lesson is done, or of one of its steps.
-fn count(page: Page, lesson: usize, step: Option<usize>) -> Count {
-    page.model.lessons.with(|lessons| {
-        let Loaded::Here(lessons) = lessons else { return Count::default() };
-        let Some(lesson) = lessons.get(lesson) else { return Count::default() };
-        page.model.progress.with(|progress| match step {
-            Some(step) => lesson.steps.get(step).map(|step| progress.of_step(step)).unwrap_or_default(),
-            None => progress.of_lesson(lesson),
-        })
-    })
-}
-
 /// What was done just now, to be spoken once.
-fn news(page: Page) -> Option<String> {
+fn news(page: Page) -> String {
     let news = page.model.just_done.get();
-    let told = page.model.with_place(|lessons, place| {
-        let steps = lessons.iter().flat_map(|lesson| &lesson.steps);
-        let all = steps.flat_map(|step| tasks(&step.blocks));
-        let done: Vec<String> =
-            all.filter(|task| news.contains(&task.id)).map(|task| words::of_html(&task.html)).collect();
-        let count = page.model.progress.with_untracked(|it| it.of_lesson(&lessons[place.lesson]));
-        (!done.is_empty()).then(|| format!("Task done: {} {}", done.join(" "), words::so_far(count)))
-    });
-    told.flatten()
+    let of_lesson = |lesson: &Lesson| {
+        let all = lesson.steps.iter().flat_map(|step| tasks(&step.blocks));
+        let done: Vec<_> = all.filter(|task| news.contains(&task.id)).map(|task| words::of_html(&task.html)).collect();
+        let so_far = words::so_far(page.model.progress.with_untracked(|progress| progress.of_lesson(lesson)));
+        (!done.is_empty()).then(|| format!("Task done: {} {so_far}", done.join(" ")))
+    };
+    page.model.lessons.with_untracked(|lessons| match lessons {
+        Loaded::Here(lessons) => lessons.iter().filter_map(of_lesson).collect::<Vec<_>>().join(" "),
+        Loaded::Waiting | Loaded::Failed => String::new(),
+    })
 }
 
 /// Opens the list, with the keyboard on the step that is open.

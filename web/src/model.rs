@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use leptos::prelude::*;
 use shared::lesson::{Lesson, SourceFile, Step};
-use shared::progress::{Place, Progress, further};
+use shared::progress::{Count, Place, Progress, further};
 use shared::protocol::{EndCause, Limits, Terminal, TerminalId, ToPage, Used, ViewId};
 use shared::task::TaskState;
 
@@ -244,6 +244,18 @@ impl Model {
             let steps = &lessons.get(lesson)?.steps;
             let step = steps.iter().position(|step| step.slug == address.step).unwrap_or(0);
             Some(tell(lessons, Place { lesson, step }))
+        })
+    }
+
+    /// How many tasks of a lesson are done, or of one of its steps.
+    pub fn done(self, lesson: usize, step: Option<usize>) -> Count {
+        self.lessons.with(|lessons| {
+            let Loaded::Here(lessons) = lessons else { return Count::default() };
+            let Some(lesson) = lessons.get(lesson) else { return Count::default() };
+            self.progress.with(|progress| match step {
+                Some(step) => lesson.steps.get(step).map(|step| progress.of_step(step)).unwrap_or_default(),
+                None => progress.of_lesson(lesson),
+            })
         })
     }
 

@@ -21,7 +21,7 @@ pub fn LessonPane(page: Page) -> impl IntoView {
     let failed = move || page.model.lessons.with(|lessons| *lessons == Loaded::Failed);
     let body = NodeRef::<Div>::new();
     Effect::new(move |_| {
-        place.track();
+        page.model.address.track();
         if let Some(body) = body.get_untracked() {
             body.set_scroll_top(0);
         }
@@ -29,7 +29,7 @@ pub fn LessonPane(page: Page) -> impl IntoView {
     view! {
         <section id="lesson" class="pane lesson" aria-label="Lesson" tabindex="-1">
             <nav class="progress" aria-label="Steps">
-                {move || place.get().map(|(lesson, step)| progress(page, &lesson, step))}
+                {move || page.model.with_place(|lessons, place| progress(page, &lessons[place.lesson], place))}
             </nav>
             <div class="lesson-body" node_ref=body>
                 {move || page.model.fault.get().map(|fault| view! { <p class="fault" role="alert">{fault}</p> })}
@@ -57,13 +57,10 @@ pub fn LessonPane(page: Page) -> impl IntoView {
     }
 }
 
-/// How much of the step is done.
+/// How many tasks of the step are done.
 fn count(page: Page) -> Count {
-    let of_step = |lessons: &[Lesson], Place { lesson, step }: Place| {
-        let step = lessons[lesson].steps.get(step);
-        step.map(|step| page.model.progress.with(|progress| progress.of_step(step))).unwrap_or_default()
-    };
-    page.model.with_place(of_step).unwrap_or_default()
+    let place = page.model.with_place(|_, place| place);
+    place.map(|Place { lesson, step }| page.model.done(lesson, Some(step))).unwrap_or_default()
 }
 
 fn tasks_done(count: Count) -> Option<String> {
@@ -71,12 +68,11 @@ fn tasks_done(count: Count) -> Option<String> {
 }
 
 /// All steps of the lesson as a row of links, each filled as far as its tasks are done.
-fn progress(page: Page, lesson: &Lesson, current: usize) -> impl IntoView + use<> {
+fn progress(page: Page, lesson: &Lesson, current: Place) -> impl IntoView + use<> {
     let steps = lesson.steps.iter().enumerate().map(|(place, step)| {
         let label = format!("Step {}: {}", place + 1, step.title);
         let address = Address::href(&lesson.slug, &step.slug);
-        let step = StoredValue::new(step.clone());
-        let count = Memo::new(move |_| page.model.progress.with(|it| step.with_value(|step| it.of_step(step))));
+        let count = Memo::new(move |_| page.model.done(current.lesson, Some(place)));
         let label = move || label.clone() + &tasks_done(count.get()).unwrap_or_default();
         let part = move || match count.get() {
             Count { all: 0, .. } => "0".to_owned(),
@@ -86,11 +82,10 @@ fn progress(page: Page, lesson: &Lesson, current: usize) -> impl IntoView + use<
             <li>
                 <a
                     href=address
-                    aria-current=(place == current).then_some("step")
+                    aria-current=(place == current.step).then_some("step")
                     aria-label=label.clone()
                     title=label
                     class:no-tasks=move || count.get().all == 0
-                    class:done=move || count.get().is_complete()
                     style:--done=part
                 ></a>
             </li>
