@@ -240,6 +240,13 @@ pub fn loopback_up() -> io::Result<()> {
     Ok(())
 }
 
+/// Lets this thread give way to those of a smaller niceness (setpriority(2): on Linux, that of a thread).
+pub fn be_nice(niceness: i32) -> io::Result<()> {
+    // SAFETY: setpriority takes numbers alone; 0 is the calling thread.
+    Errno::result(unsafe { libc::setpriority(libc::PRIO_PROCESS, 0, niceness) })?;
+    Ok(())
+}
+
 /// Tells a pseudoterminal its size; its foreground process group gets SIGWINCH (ioctl_tty(2)).
 pub fn set_window_size(terminal: impl AsFd, columns: u16, rows: u16) -> io::Result<()> {
     let size = libc::winsize { ws_row: rows, ws_col: columns, ws_xpixel: 0, ws_ypixel: 0 };

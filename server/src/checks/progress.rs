@@ -20,9 +20,9 @@ pub enum Done {
 
 impl Progress {
     /// More tasks and quizzes than this are not kept: what a lab says is bounded, whatever lessons there may be.
-    pub const MOST: usize = 1024;
+    pub const MOST: usize = 512;
     /// The longest name that is kept, in bytes.
-    pub const LONGEST_NAME: usize = 256;
+    pub const LONGEST_NAME: usize = 192;
     /// The most options of an answer that are kept.
     pub const MOST_OPTIONS: usize = 16;
 

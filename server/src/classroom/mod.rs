@@ -5,10 +5,15 @@ use std::io;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use sha2::{Digest, Sha256};
-use tokio::sync::{OnceCell, mpsc};
+use tokio::sync::{OnceCell, mpsc, watch};
 
+use crate::checks::Check;
 use crate::lab::handle::StartError;
 use crate::lab::{Handle, LabId, Settings};
+
+mod progress;
+
+pub use progress::ProgressStore;
 
 /// What a learner's browser keeps: 128 random bits. Whoever has it has the lab.
 #[derive(Clone, PartialEq, Eq)]
@@ -50,6 +55,9 @@ pub struct Classroom {
     settings: Settings,
     most_labs: usize,
     labs: Mutex<HashMap<LabId, Place>>,
+    /// What the lessons ask.
+    checks: watch::Sender<Arc<[Check]>>,
+    progress: ProgressStore,
     arrivals: mpsc::UnboundedSender<Arc<Handle>>,
 }
 
@@ -66,9 +74,25 @@ pub enum Error {
 
 impl Classroom {
     /// A classroom without labs. Each lab that comes is also sent to the receiver.
-    pub fn new(settings: Settings, most_labs: usize) -> (Arc<Classroom>, mpsc::UnboundedReceiver<Arc<Handle>>) {
+    pub fn new(
+        settings: Settings,
+        most_labs: usize,
+        progress: ProgressStore,
+    ) -> (Arc<Classroom>, mpsc::UnboundedReceiver<Arc<Handle>>) {
         let (arrivals, receiver) = mpsc::unbounded_channel();
-        (Arc::new(Classroom { settings, most_labs, labs: Mutex::default(), arrivals }), receiver)
+        let checks = watch::Sender::new(Arc::default());
+        (Arc::new(Classroom { settings, most_labs, labs: Mutex::default(), checks, progress, arrivals }), receiver)
+    }
+
+    /// What the lessons ask from now on, in all labs.
+    pub fn set_checks(&self, checks: Vec<Check>) {
+        self.checks.send_if_modified(|known| {
+            let changed = **known != *checks;
+            if changed {
+                *known = checks.into();
+            }
+            changed
+        });
     }
 
     /// Takes over the labs that a former server has left running.
@@ -114,7 +138,11 @@ impl Classroom {
             labs.entry(id).or_default().clone()
         };
         // However many pages ask at once, one lab is started.
-        let started = place.get_or_try_init(async || Handle::start(&self.settings, id).await.map(|h| self.welcome(h)));
+        let started = place.get_or_try_init(async || {
+            let checks = self.checks.borrow().clone();
+            let started = Handle::start(&self.settings, id, &checks, self.progress.load(id)).await;
+            started.map(|handle| self.welcome(handle))
+        });
         match started.await {
             Ok(handle) => Ok(handle.clone()),
             Err(error) => {
@@ -153,6 +181,8 @@ impl Classroom {
             ending.clean_up(|| drop(classroom.labs().remove(&ending.id))).await;
             tracing::info!("lab {:?} has ended", ending.id);
         });
+        tokio::spawn(self.progress.clone().follow(handle.clone()));
+        tokio::spawn(keep_told(self.checks.subscribe(), handle.clone()));
         tracing::info!("lab {:?} is here", handle.id);
         // Nobody listens any more only when the server is going down.
         let _ = self.arrivals.send(handle.clone());
@@ -169,5 +199,22 @@ impl Classroom {
     fn labs(&self) -> MutexGuard<'_, HashMap<LabId, Place>> {
         // The map is whole after each statement, so a panic elsewhere has not spoilt it.
         self.labs.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Tells a lab what the lessons ask, now and whenever that changes, until it ends. A lab of a former server may know other
+/// lessons.
+async fn keep_told(mut checks: watch::Receiver<Arc<[Check]>>, lab: Arc<Handle>) {
+    loop {
+        let now = checks.borrow_and_update().clone();
+        if let Err(error) = lab.set_checks(&now).await
+            && !lab.has_ended()
+        {
+            tracing::warn!("lab {:?} does not hear of new lessons: {error}", lab.id);
+        }
+        tokio::select! {
+            changed = checks.changed() => if changed.is_err() { return },
+            () = lab.ended() => return,
+        }
     }
 }

@@ -9,7 +9,7 @@ use anyhow::{Context, Result};
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 
-use newroot::classroom::Classroom;
+use newroot::classroom::{Classroom, ProgressStore};
 use newroot::doctor::{self, Plan, Verdict};
 use newroot::{http, lab, lessons, registry, runtime};
 
@@ -97,7 +97,10 @@ async fn serve_until_signal(options: Options) -> Result<()> {
         None => registry::lab_rootfs(&store)?,
     };
     let settings = options.lab.settings(options.run.join("labs"), rootfs);
-    let (classroom, arrivals) = Classroom::new(settings, options.labs);
+    let progress = options.state.join("progress");
+    let progress = ProgressStore::open(progress.clone())
+        .with_context(|| format!("cannot keep learners' progress in {}", progress.display()))?;
+    let (classroom, arrivals) = Classroom::new(settings, options.labs, progress);
     tokio::spawn(http::serve_mirrors(arrivals, http::mirror::router(store.clone())));
     match classroom.find_labs().await {
         0 => {}

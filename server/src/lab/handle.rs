@@ -20,9 +20,10 @@ use shared::protocol::Limits;
 
 use super::LabId;
 use super::cgroup::{self, Cgroup};
-use super::handover::{self, Reply, Request, Status};
+use super::handover::{self, Look, Reply, Request, Status};
 use super::process::{Config, READY};
 use super::sandbox::Overlay;
+use crate::checks::{Check, Progress};
 use crate::sys;
 
 /// What every lab of a server gets.
@@ -115,15 +116,33 @@ const END: Duration = Duration::from_secs(5);
 const REMOVAL: Duration = Duration::from_secs(10);
 
 impl Handle {
-    /// Starts a lab and waits until it is ready. A lab that fails leaves nothing.
-    pub async fn start(settings: &Settings, id: LabId) -> Result<Handle, StartError> {
+    /// Starts a lab for a learner who has come that far with these checks, and waits until it is ready. A lab that fails
+    /// leaves nothing.
+    pub async fn start(
+        settings: &Settings,
+        id: LabId,
+        checks: &[Check],
+        progress: Progress,
+    ) -> Result<Handle, StartError> {
         let directory = settings.directory.join(id.to_string());
         let failed = |cause| StartError::Directory { path: directory.clone(), cause };
         fs::create_dir_all(&settings.directory).map_err(failed)?;
         make_private(&directory).map_err(failed)?;
         let result = match Cgroup::create(&id.to_string(), &settings.cgroup) {
             Ok(cgroup) => match cgroup.record(&directory.join(CGROUP)) {
-                Ok(()) => start_process(settings, id, &directory, cgroup).await,
+                Ok(()) => {
+                    let config = Config {
+                        directory: directory.clone(),
+                        rootfs: settings.rootfs.clone(),
+                        hostname: "lab".into(),
+                        limits: settings.limits(),
+                        overlay: settings.overlay,
+                        cgroup: cgroup.clone(),
+                        checks: checks.to_vec(),
+                        progress,
+                    };
+                    start_process(config, id).await
+                }
                 Err(cause) => Err(failed(cause)),
             },
             Err(error) => Err(error.into()),
@@ -185,6 +204,29 @@ impl Handle {
         let stream = self.connect().await?;
         handover::send(&stream, &Request::Mirror, None).await?;
         Ok(Mirrors(stream))
+    }
+
+    /// How far the learner is.
+    pub async fn progress(&self) -> io::Result<ProgressFeed> {
+        let stream = self.connect().await?;
+        handover::send(&stream, &Request::Progress, None).await?;
+        Ok(ProgressFeed(stream))
+    }
+
+    /// Tells the lab what the lessons ask from now on.
+    pub async fn set_checks(&self, checks: &[Check]) -> io::Result<()> {
+        match self.ask(&Request::Checks { checks: checks.to_vec() }, None).await? {
+            Reply::Checks => Ok(()),
+            _ => Err(io::ErrorKind::InvalidData.into()),
+        }
+    }
+
+    /// Has the lab look at its machine, and judge what is open.
+    pub async fn look(&self) -> io::Result<Look> {
+        match self.ask(&Request::Look, None).await? {
+            Reply::Look(look) => Ok(look),
+            _ => Err(io::ErrorKind::InvalidData.into()),
+        }
     }
 
     /// How the lab is.
@@ -255,6 +297,21 @@ impl Handle {
     }
 }
 
+/// What a lab tells of its learner's progress.
+#[derive(Debug)]
+pub struct ProgressFeed(UnixStream);
+
+impl ProgressFeed {
+    /// All of it: at once, and then after each change. Errors with UnexpectedEof when the lab ends.
+    pub async fn next(&mut self) -> io::Result<Progress> {
+        match handover::receive(&self.0).await? {
+            // A lab may be broken into.
+            (Reply::Progress(progress), _) => Ok(progress.bounded()),
+            _ => Err(io::ErrorKind::InvalidData.into()),
+        }
+    }
+}
+
 /// The registry mirror's listening sockets in a lab: one at once, and another after each reset.
 #[derive(Debug)]
 pub struct Mirrors(UnixStream);
@@ -271,16 +328,8 @@ impl Mirrors {
     }
 }
 
-async fn start_process(settings: &Settings, id: LabId, directory: &Path, cgroup: Cgroup) -> Result<Handle, StartError> {
-    let config = Config {
-        directory: directory.to_owned(),
-        rootfs: settings.rootfs.clone(),
-        hostname: "lab".into(),
-        limits: settings.limits(),
-        overlay: settings.overlay,
-        cgroup: cgroup.clone(),
-    };
-    let log = directory.join("log");
+async fn start_process(config: Config, id: LabId) -> Result<Handle, StartError> {
+    let log = config.directory.join("log");
     let mut child = Command::new("/proc/self/exe")
         .arg0("newroot")
         .arg("lab")
@@ -308,7 +357,8 @@ async fn start_process(settings: &Settings, id: LabId, directory: &Path, cgroup:
     let pid = child.id().ok_or(io::Error::from(io::ErrorKind::NotFound))?;
     let process = sys::watch(sys::pidfd(Pid::from_raw(pid as i32))?)?;
     // The child is dropped here, not killed: the runtime reaps it when it ends.
-    Ok(Handle { id, directory: directory.to_owned(), cgroup, process, removed: watch::Sender::default() })
+    let Config { directory, cgroup, .. } = config;
+    Ok(Handle { id, directory, cgroup, process, removed: watch::Sender::default() })
 }
 
 /// A lab's cgroup, as it was written down; where a server was killed before it could, by its name.

@@ -6,14 +6,16 @@ use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
 
 use serde::{Deserialize, Serialize};
 use shared::protocol::Used;
+use shared::task::TaskState;
 use tokio::io::Interest;
 use tokio::net::UnixStream;
 
 use super::channel::send_bytes;
+use crate::checks::{Check, Progress};
 use crate::sys;
 
-/// A request is no longer than this, read-ahead included.
-const LONGEST: usize = 64 * 1024;
+/// No message is longer, as JSON: the checks of all lessons, or the facts of a machine that is full of everything.
+const LONGEST: usize = 4 << 20;
 
 /// From the server to a lab process.
 #[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -27,6 +29,16 @@ pub enum Request {
     /// Give me the registry mirror's listening socket: answered with [`Reply::Mirror`], at once and after each reset, as
     /// long as the connection lives.
     Mirror,
+    /// How far is the learner: answered with [`Reply::Progress`], at once and after each change, as long as the connection
+    /// lives.
+    Progress,
+    /// The lessons ask this from now on: answered with [`Reply::Checks`].
+    Checks {
+        /// All checks of all lessons.
+        checks: Vec<Check>,
+    },
+    /// Look at the machine now, and judge what is open: answered with [`Reply::Look`].
+    Look,
     /// How are you: answered with [`Reply::Status`].
     Status,
     /// End the lab; the connection closes when it has ended.
@@ -45,6 +57,21 @@ pub enum Reply {
     Mirror,
     /// How the lab is.
     Status(Status),
+    /// How far the learner is.
+    Progress(Progress),
+    /// They are asked.
+    Checks,
+    /// What was seen.
+    Look(Look),
+}
+
+/// A machine at one moment, as its checks saw it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Look {
+    /// The facts, as JSON; `None` where there is too much to look at.
+    pub facts: Option<String>,
+    /// How far the learner is after it.
+    pub tasks: Vec<TaskState>,
 }
 
 /// How a lab is.
@@ -84,7 +111,7 @@ pub async fn receive<M: for<'a> Deserialize<'a>>(stream: &UnixStream) -> io::Res
     loop {
         if let Some((length, json)) = wire.split_first_chunk::<4>() {
             let length = u32::from_be_bytes(*length) as usize;
-            if length > LONGEST * 4 {
+            if length > LONGEST {
                 return Err(io::ErrorKind::InvalidData.into());
             }
             if let Some(json) = json.get(..length) {

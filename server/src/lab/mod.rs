@@ -3,8 +3,8 @@
 //! through a [`Handle`], and stays out of everything else.
 //!
 //! Top to bottom: [`handle`] (server's side), [`handover`] and [`stream`] (between the two), [`process`] (the lab process),
-//! [`state`] (what it knows), [`pages`] and [`session`] (one page), [`terminals`] and [`terminal`], [`views`], [`told`], [`proc`], [`trace`]; and
-//! what builds the machine: [`sandbox`], [`zygote`], [`init`], [`machine`], [`seccomp`], [`uid_range`], [`cgroup`],
+//! [`state`] (what it knows), [`pages`] and [`session`] (one page), [`terminals`] and [`terminal`], [`views`], [`told`], [`proc`], [`trace`],
+//! [`tasks`], [`judge`] and [`facts`] (the lessons' checks); and what builds the machine: [`sandbox`], [`zygote`], [`init`], [`machine`], [`seccomp`], [`uid_range`], [`cgroup`],
 //! [`privileges`], [`channel`], [`shell`], [`program`]. [`uncover`] prepares a container for labs.
 
 use std::fmt;
@@ -14,9 +14,11 @@ use serde::{Deserialize, Serialize};
 
 pub mod cgroup;
 mod channel;
+mod facts;
 pub mod handle;
 mod handover;
 pub mod init;
+mod judge;
 mod machine;
 mod pages;
 mod privileges;
@@ -30,6 +32,7 @@ mod session;
 pub mod shell;
 mod state;
 mod stream;
+mod tasks;
 mod terminal;
 mod terminals;
 mod told;
@@ -40,7 +43,7 @@ mod views;
 mod zygote;
 
 pub use handle::{Handle, Settings};
-pub use handover::Status;
+pub use handover::{Look, Status};
 pub use sandbox::Overlay;
 pub use state::Lab;
 

@@ -19,12 +19,13 @@ use tokio_tungstenite::tungstenite::protocol::Role;
 use shared::protocol::Limits;
 
 use super::cgroup::{Cgroup, Meter};
-use super::handover::{self, Reply, Request, Status};
+use super::handover::{self, Look, Reply, Request, Status};
 use super::sandbox::{self, Overlay, Prepared, Step, StepError};
 use super::state::Lab;
 use super::stream::PageStream;
 use super::uid_range::UidRange;
 use super::{privileges, session};
+use crate::checks::{Check, Progress};
 use crate::{runtime, sys};
 
 /// The line on standard output that says that the lab is ready to be asked.
@@ -52,6 +53,10 @@ pub struct Config {
     pub overlay: Option<Overlay>,
     /// The cgroup that everything of the learner's is paid from.
     pub cgroup: Cgroup,
+    /// What the lessons ask.
+    pub checks: Vec<Check>,
+    /// What the learner has already done.
+    pub progress: Progress,
 }
 
 /// `newroot lab`. Returns when the lab has ended.
@@ -148,6 +153,16 @@ async fn try_answer(lab: Rc<Lab>, stream: UnixStream) -> io::Result<()> {
             handover::send(&stream, &Reply::Page, None).await
         }
         Request::Mirror => offer_mirrors(&lab, &stream).await,
+        Request::Progress => tell_progress(&lab, &stream).await,
+        Request::Checks { checks } => {
+            lab.set_checks(checks);
+            handover::send(&stream, &Reply::Checks, None).await
+        }
+        Request::Look => {
+            let (facts, tasks) = lab.look_and_judge().await;
+            let facts = facts.and_then(|facts| serde_json::to_string(&facts).ok());
+            handover::send(&stream, &Reply::Look(Look { facts, tasks }), None).await
+        }
         Request::Status => handover::send(&stream, &Reply::Status(status(&lab)), None).await,
         Request::End { why } => {
             lab.end(&why);
@@ -169,6 +184,20 @@ async fn offer_mirrors(lab: &Lab, stream: &UnixStream) -> io::Result<()> {
         tokio::select! {
             changed = mirrors.changed() => if changed.is_err() { return Ok(()) },
             // The server has no more to say here: it has gone, and another one will ask.
+            _gone = handover::receive::<Request>(stream) => return Ok(()),
+        }
+    }
+}
+
+/// Says how far the learner is, and again after each change.
+async fn tell_progress(lab: &Lab, stream: &UnixStream) -> io::Result<()> {
+    let mut progress = lab.progress();
+    loop {
+        let now = progress.borrow_and_update().clone();
+        handover::send(stream, &Reply::Progress(now), None).await?;
+        tokio::select! {
+            changed = progress.changed() => if changed.is_err() { return Ok(()) },
+            // As in offer_mirrors.
             _gone = handover::receive::<Request>(stream) => return Ok(()),
         }
     }

@@ -11,6 +11,7 @@ use nix::sched::{CloneFlags, unshare};
 use nix::unistd::{Gid, Pid, Uid, chdir, pivot_root, setresgid, setresuid};
 
 use serde::{Deserialize, Serialize};
+use tokio::sync::Mutex;
 
 use super::channel::{AsyncChannel, Channel};
 use super::init::FromInit;
@@ -72,7 +73,11 @@ impl<T, E: Into<io::Error>> Step<T> for Result<T, E> {
 }
 
 /// The process that makes sandboxes, seen from the lab process.
-pub struct Zygote(AsyncChannel);
+pub struct Zygote {
+    channel: AsyncChannel,
+    /// One request at a time: answers bear no name.
+    asking: Mutex<()>,
+}
 
 /// A running sandbox, seen from the lab process. It ends when `init` is closed.
 pub struct Sandbox {
@@ -157,23 +162,37 @@ fn mount_overlay(settings: &Settings, ids: &UidRange) -> Result<(), StepError> {
 impl Zygote {
     /// Speaks to the zygote from the running event loop.
     pub fn new(channel: Channel) -> io::Result<Zygote> {
-        Ok(Zygote(AsyncChannel::new(channel)?))
+        Ok(Zygote { channel: AsyncChannel::new(channel)?, asking: Mutex::default() })
     }
 
     /// Makes a sandbox. Errors tell the step that failed inside.
     pub async fn start(&self) -> io::Result<Sandbox> {
         let (init, theirs) = Channel::pair()?;
-        self.0.send_with(&ToZygote::Start, &[theirs.as_fd()])?;
-        drop(theirs);
-        let pid = match self.0.receive().await? {
-            (FromZygote::Started { pid }, _) => Pid::from_raw(pid),
-            (FromZygote::Failed { message }, _) => return Err(io::Error::other(message)),
-            (FromZygote::Done, _) => return Err(io::ErrorKind::InvalidData.into()),
+        let FromZygote::Started { pid } = self.ask(&ToZygote::Start, theirs).await? else {
+            return Err(io::ErrorKind::InvalidData.into());
         };
+        let pid = Pid::from_raw(pid);
         let init = AsyncChannel::new(init)?;
         let mirror = expect_descriptor(&init, "its mirror's socket").await?;
         let notifications = expect_descriptor(&init, "its filter's listener").await?;
         Ok(Sandbox { init, pid, mirror, notifications })
+    }
+
+    /// The host name in a UTS namespace.
+    pub async fn hostname(&self, namespace: fs::File) -> io::Result<String> {
+        match self.ask(&ToZygote::Hostname, namespace).await? {
+            FromZygote::Hostname { name } => Ok(name),
+            _ => Err(io::ErrorKind::InvalidData.into()),
+        }
+    }
+
+    async fn ask(&self, request: &ToZygote, descriptor: impl AsFd) -> io::Result<FromZygote> {
+        let _alone = self.asking.lock().await;
+        self.channel.send_with(request, &[descriptor.as_fd()])?;
+        match self.channel.receive().await? {
+            (FromZygote::Failed { message }, _) => Err(io::Error::other(message)),
+            (answer, _) => Ok(answer),
+        }
     }
 }
 
@@ -239,7 +258,7 @@ impl Newborn {
         self.channel.send(message, &[]).step("speak to the zygote")?;
         match self.channel.receive().step("hear from the zygote")? {
             (FromZygote::Failed { message }, _) => Err(io::Error::other(message)).step("prepare the zygote"),
-            (FromZygote::Done | FromZygote::Started { .. }, _) => Ok(()),
+            (FromZygote::Done | FromZygote::Started { .. } | FromZygote::Hostname { .. }, _) => Ok(()),
         }
     }
 }

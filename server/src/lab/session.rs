@@ -110,8 +110,9 @@ fn take(message: ToLab, page: &Page, lab: &Rc<Lab>) {
         ToLab::Rename { terminal, name } => lab.rename_terminal(terminal, &name),
         ToLab::Close { terminal } => lab.close_terminal(terminal),
         ToLab::Reset => lab.reset(),
-        // Issues 6 and 7.
-        ToLab::StepThrough { .. } | ToLab::Next { .. } | ToLab::RunOn { .. } | ToLab::Answer { .. } => {}
+        ToLab::Answer { quiz, answer } => lab.answer(&quiz, answer),
+        // Issue 6.
+        ToLab::StepThrough { .. } | ToLab::Next { .. } | ToLab::RunOn { .. } => {}
     }
 }
 

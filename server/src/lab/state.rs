@@ -6,10 +6,11 @@ use std::collections::HashMap;
 use std::io;
 use std::os::fd::OwnedFd;
 use std::rc::Rc;
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::io::unix::AsyncFd;
-use tokio::sync::{Notify, watch};
+use tokio::sync::{Mutex, Notify, watch};
 use tokio::task::spawn_local;
 use tokio::time::{Instant, sleep, timeout};
 
@@ -17,17 +18,20 @@ use shared::protocol::{Exit, MachineId, Offset, Size, Terminal as Described, Ter
 
 use super::cgroup::Meter;
 use super::init::{FromInit, ToInit};
+use super::judge::Judge;
 use super::machine::Machine;
 use super::pages::{self, Pages};
 use super::proc::program_of;
 use super::process::Config;
 use super::sandbox::{Overlay, Prepared, Sandbox, Zygote};
 use super::session::Page;
+use super::tasks::Tasks;
 use super::terminal::{self, Terminal};
 use super::terminals::Terminals;
 use super::trace::{self, Call};
 use super::views::Views;
 
+mod course;
 mod lifetime;
 mod reset;
 mod usage;
@@ -65,6 +69,12 @@ pub struct Lab {
     pages: Pages,
     changes: watch::Sender<u64>,
     scan_due: Notify,
+    tasks: Tasks,
+    judge: Judge,
+    /// Something has happened that a task may ask about.
+    facts_due: Notify,
+    /// Held while the judge looks: files that it has open are in the way of an unmount.
+    looking: Arc<Mutex<()>>,
     /// Why the lab has ended, if it has.
     ended: RefCell<Option<String>>,
     lifetime: Lifetime,
@@ -88,6 +98,10 @@ impl Lab {
             pages: Pages::default(),
             changes: watch::channel(0).0,
             scan_due: Notify::new(),
+            tasks: Tasks::new(config.checks.clone(), config.progress.clone()),
+            judge: Judge::start(config.checks.clone())?,
+            facts_due: Notify::new(),
+            looking: Arc::default(),
             ended: RefCell::default(),
             lifetime: Lifetime::new(&config.limits),
             usage: Usage::new(config.limits.clone(), meter),
@@ -95,6 +109,7 @@ impl Lab {
         lab.start_machine().await?;
         spawn_local(lab.clone().hear_news());
         spawn_local(lab.clone().scan_when_due());
+        spawn_local(lab.clone().judge_when_due());
         spawn_local(lab.clone().end_in_time());
         spawn_local(lab.clone().watch_use());
         Ok(lab)
@@ -364,7 +379,12 @@ impl Lab {
 
     async fn pump(self: Rc<Self>, terminal: Rc<Terminal>, master: Rc<AsyncFd<OwnedFd>>) {
         let has_room = |end: Offset| self.pages.has_room(terminal.id, end, Instant::now().into_std());
-        terminal.pump(&master, has_room, || self.changed()).await;
+        let changed = || {
+            // Nothing tells of a chdir(2), or of a file that was written; but a shell shows its prompt after it.
+            self.facts_due.notify_one();
+            self.changed();
+        };
+        terminal.pump(&master, has_room, changed).await;
         terminal.disconnect();
         self.news_of(terminal.id);
     }
@@ -376,6 +396,7 @@ impl Lab {
             for task in closing {
                 let _ended_or_aborted = task.await;
             }
+            drop(self.looking.lock().await);
         };
         if let Err(error) = trace::follow(notifications, before_unmount, |call| self.has_happened(call)).await {
             // Programs would wait for an answer for ever.
@@ -409,6 +430,7 @@ impl Lab {
         if self.views.borrow_mut().take_news()? {
             self.scan_due.notify_one();
         }
+        self.facts_due.notify_one();
         self.changed();
         Ok(())
     }
@@ -423,6 +445,9 @@ impl Lab {
                 tracing::warn!("the mount tables may be out of date: {error}");
             }
             self.descriptions.borrow_mut().clear();
+            if due || patience == SCAN_AGAIN {
+                self.facts_due.notify_one();
+            }
             self.changed();
             // A program may still rename itself (busybox's applets do) after the call that brought us here.
             patience = if due { SCAN_AGAIN } else { SCAN_EACH };

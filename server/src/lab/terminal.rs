@@ -189,7 +189,7 @@ impl Terminal {
     }
 
     /// The session of its shell, as numbered outside the sandbox.
-    fn session(&self) -> Option<Pid> {
+    pub fn session(&self) -> Option<Pid> {
         tcgetsid(self.master()?.get_ref()).ok().filter(|pid| pid.as_raw() > 0)
     }
 

@@ -110,6 +110,13 @@ impl News {
     }
 }
 
+impl LiveView {
+    /// Its processes, as numbered outside.
+    pub fn members(&self) -> &[Pid] {
+        &self.members
+    }
+}
+
 impl Views {
     /// Forgets all views of a sandbox that has ended, whose numbers are not used again. An open mountinfo would keep its
     /// mounts alive: these tasks end when none is open any more.
@@ -138,6 +145,11 @@ impl Views {
         let mut list: Vec<&LiveView> = self.views.values().collect();
         list.sort_by_key(|live| live.view.id);
         list
+    }
+
+    /// All processes that are looked at, as numbered outside.
+    pub fn processes(&self) -> Vec<Pid> {
+        self.processes.keys().copied().collect()
     }
 
     /// What is not among them for want of room.

@@ -1,13 +1,13 @@
 //! The zygote: root of the learner's user namespace and of nothing else. It makes the sandbox's PID 1, and makes it
 //! again after a reset, without any privilege on the host. It exits when the lab process is gone.
 
-use std::fs::OpenOptions;
+use std::fs::{File, OpenOptions};
 use std::io;
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::process::exit;
 
 use nix::mount::{MsFlags, mount};
-use nix::sched::{CloneFlags, unshare};
+use nix::sched::{CloneFlags, setns, unshare};
 use nix::sys::wait::{WaitPidFlag, waitpid};
 use nix::unistd::{Gid, Uid, setgroups, setresgid, setresuid};
 use serde::{Deserialize, Serialize};
@@ -27,6 +27,8 @@ pub enum ToZygote {
     LockMounts,
     /// Make a sandbox; the descriptor that comes along is its PID 1's end of a channel.
     Start,
+    /// Say the host name in the UTS namespace whose descriptor comes along.
+    Hostname,
 }
 
 /// From the zygote to the lab process.
@@ -38,6 +40,11 @@ pub enum FromZygote {
     Started {
         /// Its number in the zygote's PID namespace, which is the lab's too.
         pid: i32,
+    },
+    /// The host name that was asked for.
+    Hostname {
+        /// As the learner has set it.
+        name: String,
     },
     /// It could not be done.
     Failed {
@@ -62,6 +69,7 @@ pub fn main(channel: &Channel, settings: &Settings, ids: &UidRange) -> ! {
             ToZygote::BecomeRoot => become_root().map(|()| FromZygote::Done),
             ToZygote::LockMounts => lock_mounts().map(|()| FromZygote::Done),
             ToZygote::Start => start(descriptors.pop(), settings),
+            ToZygote::Hostname => hostname(descriptors.pop()),
         };
         let answer = answer.unwrap_or_else(|error| FromZygote::Failed { message: error.to_string() });
         if channel.send(&answer, &[]).is_err() {
@@ -104,4 +112,15 @@ fn start(channel: Option<OwnedFd>, settings: &Settings) -> Result<FromZygote, St
     let channel = Channel::from(channel);
     let pid = runtime::clone(namespaces, || init::build(&channel, settings)).step("make the sandbox's namespaces")?;
     Ok(FromZygote::Started { pid: pid.as_raw() })
+}
+
+/// Goes into a UTS namespace of the learner's for a look, and back: whoever starts a sandbox must be where it was.
+fn hostname(namespace: Option<OwnedFd>) -> Result<FromZygote, StepError> {
+    let namespace = namespace.ok_or(io::ErrorKind::InvalidInput).step("go to a UTS namespace without a descriptor")?;
+    let own = File::open("/proc/self/ns/uts").step("open the zygote's UTS namespace")?;
+    setns(namespace, CloneFlags::CLONE_NEWUTS).step("go to a UTS namespace")?;
+    let name = nix::unistd::gethostname();
+    setns(own, CloneFlags::CLONE_NEWUTS).step("go back to the zygote's UTS namespace")?;
+    let name = name.step("read a host name")?;
+    Ok(FromZygote::Hostname { name: name.to_string_lossy().into_owned() })
 }

@@ -40,6 +40,7 @@ fn bury(child: Pid) -> Result<Option<u8>, RunError> {
     }
 }
 
+// step: exit-status
 /// The exit status that a process has ended with; none where it has not ended.
 pub fn exit_status(status: WaitStatus) -> Option<u8> {
     match status {

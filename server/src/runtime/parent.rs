@@ -64,6 +64,7 @@ fn pull_first(options: &RunOptions) -> Result<(), RunError> {
     pull(&options.pull, &Progress::on_standard_error()).map(drop).map_err(|error| RunError::Pull(Box::new(error)))
 }
 
+// step: start-again
 /// The first thing that happens in the new namespaces. Returns only if it fails, with an exit status.
 fn become_child(command: &[CString]) -> u8 {
     // Without its parent nobody could reach the container any more: let it be killed when the parent dies.

@@ -9,6 +9,7 @@ use shared::protocol::{
     ACKNOWLEDGE_EACH, EndCause, Frame, FrameKind, INPUT_WINDOW, Limits, MOST_ROWS_AT_ONCE, MachineId, Offset, Terminal,
     TerminalId, ToLab, ToPage, Used, View, ViewId,
 };
+use shared::task::TaskState;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::time::sleep;
 use tokio_tungstenite::WebSocketStream;
@@ -50,6 +51,8 @@ pub struct Page {
     taken: BTreeMap<TerminalId, u64>,
     /// The views with their rows.
     pub views: BTreeMap<ViewId, (View, Vec<Mount>)>,
+    /// How far the learner is.
+    pub tasks: BTreeMap<String, TaskState>,
     /// What the lab may use, and what it uses.
     pub limits: Option<(Limits, Used)>,
     /// The ends that the lab has warned of, as far as they still hold.
@@ -83,6 +86,7 @@ impl Page {
             typed: BTreeMap::new(),
             taken: BTreeMap::new(),
             views: BTreeMap::new(),
+            tasks: BTreeMap::new(),
             limits: None,
             warnings: Vec::new(),
             pongs: 0,
@@ -290,8 +294,9 @@ impl Page {
             ToPage::Limits { limits, used } => self.limits = Some((limits, used)),
             ToPage::Ends { in_seconds, why } => self.warnings.push((in_seconds, why)),
             ToPage::Stays => self.warnings.clear(),
-            // Issues 6 and 7.
-            ToPage::Calls { .. } | ToPage::Origins { .. } | ToPage::StepThrough { .. } | ToPage::Tasks { .. } => {}
+            ToPage::Tasks { tasks } => self.tasks.extend(tasks.into_iter().map(|task| (task.id.clone(), task))),
+            // Issue 6.
+            ToPage::Calls { .. } | ToPage::Origins { .. } | ToPage::StepThrough { .. } => {}
         }
     }
 }

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
-use newroot::classroom::Classroom;
+use newroot::classroom::{Classroom, ProgressStore};
 use newroot::lab::{self, cgroup};
 use newroot::registry::Store;
 use newroot::{http, lessons};
@@ -78,7 +78,8 @@ impl Playground {
             life: None,
             overlay: None,
         };
-        let (classroom, _arrivals) = Classroom::new(settings, 0);
+        let progress = ProgressStore::open(self.directory.path().join("second-progress")).unwrap();
+        let (classroom, _arrivals) = Classroom::new(settings, 0, progress);
         assert!(classroom.find_labs().await > 0, "the second server starts no lab of its own");
         let state = self.directory.path().join("second");
         let store = std::sync::Arc::new(Store::open(&state, None).unwrap());

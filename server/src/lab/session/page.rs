@@ -6,6 +6,7 @@ use std::collections::{BTreeMap, HashMap};
 use tokio_tungstenite::tungstenite::Message;
 
 use shared::protocol::{Frame, FrameKind, Offset, TAKEN_EACH, Terminal as Described, TerminalId, ToPage, Used, WINDOW};
+use shared::task::TaskState;
 
 use crate::lab::Lab;
 use crate::lab::state::Ending;
@@ -29,6 +30,9 @@ struct Has {
     owner: Option<bool>,
     terminals: BTreeMap<TerminalId, Shown>,
     views: Told,
+    /// What it was told of tasks, and which version of them that was.
+    tasks: HashMap<String, TaskState>,
+    tasks_version: Option<u64>,
     used: Option<Used>,
     ending: Option<Ending>,
 }
@@ -113,6 +117,7 @@ impl Page {
         messages.extend(has.views.catch_up(&lab.views()).iter().filter_map(text));
         has.catch_up_terminals(lab, &mut messages);
         has.catch_up_limits(lab, &mut messages);
+        has.catch_up_tasks(lab, &mut messages);
         messages
     }
 
@@ -139,6 +144,19 @@ impl Has {
         });
         for terminal in live {
             self.terminals.entry(terminal.id).or_default().catch_up(&terminal, lab.describe(&terminal), messages);
+        }
+    }
+
+    fn catch_up_tasks(&mut self, lab: &Lab, messages: &mut Vec<Message>) {
+        let version = lab.tasks().version();
+        if self.tasks_version.replace(version) == Some(version) {
+            return;
+        }
+        let mut tasks = lab.tasks().states();
+        tasks.retain(|task| self.tasks.get(&task.id) != Some(task));
+        self.tasks.extend(tasks.iter().map(|task| (task.id.clone(), task.clone())));
+        if !tasks.is_empty() {
+            messages.extend(text(&ToPage::Tasks { tasks }));
         }
     }
 
