@@ -121,8 +121,11 @@ export function inCgroup(pid, name) {
   }
 }
 
+/** The workshop's chapter, which most tests are about: lesson and step, as in the page's address. */
+export const chapter = "04-mount-namespace-and-root-directory/two-shells-two-mount-tables";
+
 /** Opens the page in a browser of its own, and listens for what must not happen there. */
-export async function openPage(playground, { theme = "dark", size = { width: 1280, height: 720 } } = {}) {
+export async function openPage(playground, { theme = "dark", size = { width: 1280, height: 720 }, at = chapter } = {}) {
   const context = await playground.browser.newContext({ viewport: size, colorScheme: theme });
   // A machine with much else to do takes its time; nothing is timed by this.
   context.setDefaultTimeout(90_000);
@@ -137,7 +140,7 @@ export async function openPage(playground, { theme = "dark", size = { width: 128
       complaints.push(`a request to ${request.url()}`);
     }
   });
-  await page.goto(playground.address);
+  await page.goto(`${playground.address}/#/${at}`);
   await page.waitForSelector("html[data-connection=open]");
   await prompt(page, "host");
   await prompt(page, "container");
