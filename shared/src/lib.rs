@@ -1,10 +1,12 @@
-//! What both sides of Newroot agree on: the messages of the lab's WebSocket, the mount model with its
-//! difference, calls as they were seen, tasks, and the lesson as the page receives it. Nothing here does input or output.
+//! What both sides of Newroot agree on: the messages of the lab's WebSocket, the mount model with its difference, calls
+//! as they were seen, tasks and how far a learner is with them, and the lesson as the page receives it. Nothing here does
+//! input or output.
 
 #![forbid(unsafe_code)]
 
 pub mod lesson;
 pub mod mount;
+pub mod progress;
 pub mod protocol;
 pub mod reach;
 pub mod tables;

@@ -1,17 +1,41 @@
-//! Fetches what does not change while the page is open: the lessons and the taught code.
+//! Fetches the lessons and the taught code, and the lessons again when the server says that an author has saved one.
 
 use leptos::prelude::*;
 use serde::de::DeserializeOwned;
-use wasm_bindgen::{JsCast, JsValue};
+use wasm_bindgen::prelude::*;
 use wasm_bindgen_futures::{JsFuture, spawn_local};
-use web_sys::Response;
+use web_sys::{EventSource, MessageEvent, Response};
 
 use crate::model::{Loaded, Model};
 
 /// Fetches both into the model.
 pub fn fetch(model: Model) {
-    spawn_local(async move { model.lessons.set(get("/api/lessons").await) });
+    fetch_lessons(model);
     spawn_local(async move { model.sources.set(get("/api/code").await) });
+}
+
+/// Keeps the lessons as they are at the server, as long as the page lives. Where they cannot change there (`serve` without
+/// `--lessons`) it says so, and the browser does not ask again.
+pub fn follow(model: Model) {
+    let Ok(changes) = EventSource::new("/api/lessons/changes") else { return };
+    let hear = Closure::<dyn FnMut(MessageEvent)>::new(move |event: MessageEvent| {
+        let fault = event.data().as_string().and_then(|json| js_sys::JSON::parse(&json).ok()?.as_string());
+        model.fault.set(fault.filter(|fault| !fault.is_empty()));
+        fetch_lessons(model);
+    });
+    changes.set_onmessage(Some(hear.as_ref().unchecked_ref()));
+    // The browser holds the connection, and with it the listener, as long as the page lives.
+    hear.forget();
+}
+
+fn fetch_lessons(model: Model) {
+    spawn_local(async move {
+        let lessons = get("/api/lessons").await;
+        // Old ones are better than none.
+        if lessons != Loaded::Failed || model.lessons.with_untracked(|known| *known == Loaded::Waiting) {
+            model.lessons.set(lessons);
+        }
+    });
 }
 
 async fn get<T: DeserializeOwned>(path: &str) -> Loaded<T> {

@@ -19,6 +19,14 @@ impl Icon {
     pub const CLOSE: Icon = Icon(r#"<path d="m4.5 4.5 7 7M11.5 4.5l-7 7"/>"#);
     /// Done.
     pub const DONE: Icon = Icon(r#"<path d="m3 8.5 3.2 3.2L13 4.8"/>"#);
+    /// Something to do: an empty box, in which the style sheet shows the tick once it is done.
+    pub const TASK: Icon = Icon(
+        r#"<rect x="2" y="2" width="12" height="12" rx="3"/><path class="tick" pathLength="1" d="m4.8 8.2 2.2 2.3 4.2-5"/>"#,
+    );
+    /// Advice.
+    pub const HINT: Icon = Icon(
+        r#"<path d="M5.6 10.6a4.2 4.2 0 1 1 4.8 0c-.5.4-.7.8-.7 1.4H6.3c0-.6-.2-1-.7-1.4z"/><path d="M6.6 14.2h2.8"/>"#,
+    );
     /// Light or dark.
     pub const THEME: Icon =
         Icon(r#"<circle cx="8" cy="8" r="5.7"/><path d="M8 2.3a5.7 5.7 0 0 1 0 11.4z" fill="currentColor"/>"#);

@@ -8,7 +8,7 @@ use web_sys::{Element, HtmlDialogElement, HtmlElement};
 
 use crate::model::Pane;
 use crate::terminal::is_apple;
-use crate::{Page, panes, storage, theme};
+use crate::{Page, menu, panes, storage, theme};
 
 const OFF: &str = "newroot-keys";
 
@@ -19,9 +19,10 @@ struct Key {
     act: fn(Page),
 }
 
-const KEYS: [Key; 13] = [
+const KEYS: [Key; 14] = [
     Key { key: "n", words: "next step", act: |page| page.model.turn(1) },
     Key { key: "p", words: "previous step", act: |page| page.model.turn(-1) },
+    Key { key: "m", words: "all lessons and their steps", act: |_| menu::open() },
     Key { key: "j", words: "to the next command; Enter runs it", act: |page| to_command(page, 1) },
     Key { key: "k", words: "to the command before", act: |page| to_command(page, -1) },
     Key { key: "1", words: "to the lesson", act: |page| panes::enter(page, Pane::Lesson) },
@@ -106,8 +107,9 @@ fn is_free(event: &KeyboardEvent) -> bool {
     let taken = |selector| document().query_selector(selector).is_ok_and(|found| found.is_some());
     let typing = || {
         let target = event.target().and_then(|target| target.dyn_into::<Element>().ok());
-        target
-            .is_some_and(|target| target.closest("input, select, textarea, .screen").is_ok_and(|found| found.is_some()))
+        // What is ticked or chosen takes no letters.
+        let fields = "input:not([type=checkbox], [type=radio]), select, textarea, .screen";
+        target.is_some_and(|target| target.closest(fields).is_ok_and(|found| found.is_some()))
     };
     !(modified || event.default_prevented() || taken("dialog[open]") || typing())
 }

@@ -11,6 +11,7 @@ mod farewell;
 mod icons;
 mod keys;
 mod limits;
+mod menu;
 mod model;
 mod outbox;
 mod panes;
@@ -93,6 +94,7 @@ fn App() -> impl IntoView {
     };
     connection::open(page);
     content::fetch(page.model);
+    content::follow(page.model);
     keys::listen(page);
     window_event_listener(leptos::ev::online, move |_| connection::hasten(page));
     window_event_listener(leptos::ev::focus, move |_| connection::hasten(page));

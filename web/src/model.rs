@@ -4,10 +4,15 @@ use std::time::Duration;
 
 use leptos::prelude::*;
 use shared::lesson::{Lesson, SourceFile, Step};
+use shared::progress::{Count, Place, Progress, further};
 use shared::protocol::{EndCause, Limits, Terminal, TerminalId, ToPage, Used, ViewId};
+use shared::task::TaskState;
 
 use crate::address::Address;
 use crate::tables::Tables;
+
+/// How long it is news that a task is done.
+const NEWS: Duration = Duration::from_secs(5);
 
 /// How the page stands with its lab.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -71,6 +76,12 @@ pub struct Model {
     pub tables: RwSignal<Tables>,
     /// All lessons.
     pub lessons: RwSignal<Loaded<Vec<Lesson>>>,
+    /// What is wrong with a lesson that its author has just saved, where they try lessons out.
+    pub fault: RwSignal<Option<String>>,
+    /// The states of their tasks and quizzes.
+    pub progress: RwSignal<Progress>,
+    /// Tasks and quizzes that were done just now.
+    pub just_done: RwSignal<Vec<String>>,
     /// The taught code.
     pub sources: RwSignal<Loaded<Vec<SourceFile>>>,
     /// The step that the page's address names.
@@ -94,6 +105,9 @@ impl Model {
             beside: RwSignal::new(None),
             tables: RwSignal::new(Tables::default()),
             lessons: RwSignal::new(Loaded::Waiting),
+            fault: RwSignal::new(None),
+            progress: RwSignal::new(Progress::default()),
+            just_done: RwSignal::new(Vec::new()),
             sources: RwSignal::new(Loaded::Waiting),
             address: RwSignal::new(Address::current()),
             pane: RwSignal::new(Pane::Lesson),
@@ -138,7 +152,8 @@ impl Model {
             }
             // The screens' and the outbox's business.
             ToPage::Skip { .. } | ToPage::Taken { .. } | ToPage::Ownership { .. } => {}
-            ToPage::Calls { .. } | ToPage::Origins { .. } | ToPage::StepThrough { .. } | ToPage::Tasks { .. } => {}
+            ToPage::Tasks { tasks } => self.progressed(tasks),
+            ToPage::Calls { .. } | ToPage::Origins { .. } | ToPage::StepThrough { .. } => {}
         }
     }
 
@@ -151,6 +166,14 @@ impl Model {
         // The views follow the greeting at once, but nothing says which is the last. Old cards stay until then, so
         // that a short loss of the connection does not make the pane flicker.
         set_timeout(move || self.tables.update(Tables::settle), Duration::from_millis(400));
+    }
+
+    fn progressed(self, states: Vec<TaskState>) {
+        let news = self.progress.try_update(|progress| progress.take(states)).unwrap_or_default();
+        if !news.is_empty() {
+            self.just_done.update(|known| known.extend(news.iter().cloned()));
+            set_timeout(move || self.just_done.update(|known| known.retain(|id| !news.contains(id))), NEWS);
+        }
     }
 
     /// How many terminals there may be; as many as anybody likes while nothing is known of the limits.
@@ -209,20 +232,42 @@ impl Model {
 
     /// The lesson of the address and the index of its step; the first ones where it names none.
     pub fn place(self) -> Option<(Lesson, usize)> {
+        self.with_place(|lessons, place| (lessons[place.lesson].clone(), place.step))
+    }
+
+    /// What is told of all lessons and the step of the address; `None` while there are no lessons.
+    pub fn with_place<T>(self, tell: impl FnOnce(&[Lesson], Place) -> T) -> Option<T> {
         let address = self.address.get();
         self.lessons.with(|lessons| {
             let Loaded::Here(lessons) = lessons else { return None };
-            let lesson = lessons.iter().find(|lesson| lesson.slug == address.lesson).or(lessons.first())?;
-            let step = lesson.steps.iter().position(|step| step.slug == address.step).unwrap_or(0);
-            Some((lesson.clone(), step))
+            let lesson = lessons.iter().position(|lesson| lesson.slug == address.lesson).unwrap_or(0);
+            let steps = &lessons.get(lesson)?.steps;
+            let step = steps.iter().position(|step| step.slug == address.step).unwrap_or(0);
+            Some(tell(lessons, Place { lesson, step }))
         })
     }
 
-    /// Goes some steps on, or back where `by` is negative, and stays where there is none.
+    /// How many tasks of a lesson are done, or of one of its steps.
+    pub fn done(self, lesson: usize, step: Option<usize>) -> Count {
+        self.lessons.with(|lessons| {
+            let Loaded::Here(lessons) = lessons else { return Count::default() };
+            let Some(lesson) = lessons.get(lesson) else { return Count::default() };
+            self.progress.with(|progress| match step {
+                Some(step) => lesson.steps.get(step).map(|step| progress.of_step(step)).unwrap_or_default(),
+                None => progress.of_lesson(lesson),
+            })
+        })
+    }
+
+    /// Goes some steps on, or back where `by` is negative, into other lessons too, and stays where there is none.
     pub fn turn(self, by: isize) {
-        let Some((lesson, place)) = untrack(|| self.place()) else { return };
-        if let Some(step) = place.checked_add_signed(by).and_then(|place| lesson.steps.get(place)) {
-            Address::go(&lesson.slug, &step.slug);
+        let address = |lessons: &[Lesson], place: Place| {
+            let lesson = &lessons[place.lesson];
+            Some((lesson.slug.clone(), lesson.steps.get(place.step)?.slug.clone()))
+        };
+        let there = |lessons: &[Lesson], place| further(lessons, place, by).and_then(|place| address(lessons, place));
+        if let Some((lesson, step)) = untrack(|| self.with_place(there)).flatten() {
+            Address::go(&lesson, &step);
         }
     }
 

@@ -3,6 +3,7 @@
 pub mod mounts;
 
 use shared::mount::{Mount, Propagation};
+use shared::progress::Count;
 use shared::protocol::{EndCause, Exit, View};
 
 use crate::model::Connection;
@@ -68,6 +69,33 @@ pub fn exit(exit: Option<Exit>) -> String {
             format!("The shell was ended by signal {number}{}.", name.unwrap_or_default())
         }
     }
+}
+
+/// So many tasks of so many.
+pub fn tally(count: Count) -> String {
+    format!("{} of {}", count.done, count.all)
+}
+
+/// How much of a lesson is done, after one more task.
+pub fn so_far(count: Count) -> String {
+    if count.is_complete() {
+        "All of this lesson is done.".to_owned()
+    } else {
+        format!("{} in this lesson.", tally(count))
+    }
+}
+
+/// A lesson's number: the figures that its folder's name begins with.
+pub fn number(slug: &str) -> &str {
+    slug.split('-').next().unwrap_or_default()
+}
+
+/// The text of a lesson's HTML, for where only text can be.
+pub fn of_html(html: &str) -> String {
+    let Ok(holder) = leptos::prelude::document().create_element("div") else { return String::new() };
+    // The server makes this HTML and lets no script, style or raw HTML of an author's through.
+    holder.set_inner_html(html);
+    holder.text_content().unwrap_or_default().trim().to_owned()
 }
 
 /// So many bytes, for people.

@@ -80,10 +80,12 @@ export async function start({ image = "alpine", flags: more = [], browser: looks
   mkdirSync(screenshots, { recursive: true });
   const { registry, url } = await startRegistry(directory, image);
   const flags = ["--run", `${directory}/run`, "--state", `${directory}/state`, "--upstream", url, ...more];
-  const serve = (binary, listen) =>
-    spawn(binary, ["serve", "--listen", listen, ...flags], { stdio: ["ignore", "pipe", "inherit"] });
-  let server = serve(process.env.NEWROOT_BIN, "127.0.0.1:0");
-  const [, address] = await lineOf(server.stdout, /(http:\/\/[0-9.:]+)/);
+  const serve = async (binary, listen) => {
+    const server = spawn(binary, ["serve", "--listen", listen, ...flags], { stdio: ["ignore", "pipe", "inherit"] });
+    const [, address] = await lineOf(server.stdout, /(http:\/\/[0-9.:]+)/);
+    return { server, address };
+  };
+  let { server, address } = await serve(process.env.NEWROOT_BIN, "127.0.0.1:0");
   const browser = await launchBrowser(looks);
   return {
     address,
@@ -92,8 +94,12 @@ export async function start({ image = "alpine", flags: more = [], browser: looks
     /** Ends the server and its labs, and starts another binary in its place. */
     async upgrade(binary) {
       assert.equal(await ended(server, "SIGINT"), 0, "the old server ends well");
-      server = serve(binary, address.replace("http://", ""));
-      await lineOf(server.stdout, /(http:\/\/[0-9.:]+)/);
+      ({ server } = await serve(binary, new URL(address).host));
+    },
+    /** Kills the server, and starts another in its place. The labs go on. */
+    async restart() {
+      await ended(server, "SIGKILL");
+      ({ server } = await serve(process.env.NEWROOT_BIN, new URL(address).host));
     },
     async close() {
       await browser.close();

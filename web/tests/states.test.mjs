@@ -41,7 +41,7 @@ for (const theme of ["dark", "light"]) {
 
     await page.getByRole("button", { name: /^Step 1 of/ }).click();
     await look(page, `steps-${theme}`);
-    await page.getByRole("link", { name: "A root of its own: pivot_root", exact: true }).click();
+    await page.locator("#steps").getByText("A root of its own: pivot_root", { exact: true }).click();
     for (const fold of await page.locator(".prose details").all()) await fold.locator("summary").click();
     for (const language of ["Go", "Shell"]) {
       await page.getByRole("button", { name: language, exact: true }).click();

@@ -23,6 +23,7 @@ const FILES: &[(&str, &str)] = &[
     ("tokens.css", "style/tokens.css"),
     ("page.css", "style/page.css"),
     ("panes.css", "style/panes.css"),
+    ("course.css", "style/course.css"),
     ("theme.js", "js/theme.js"),
     ("xterm-csp.js", "js/xterm-csp.js"),
     // What the glue imports, by the names in `web/xterm-js-sys`.

@@ -4,7 +4,9 @@ mod code;
 mod command;
 mod lesson;
 mod mounts;
+mod quiz;
 mod splitter;
+mod task;
 mod terminals;
 
 use leptos::ev::KeyboardEvent;
