@@ -98,21 +98,38 @@ pub struct Location {
     pub device: u64,
     /// Its number in that file system.
     pub inode: u64,
+    /// What sort of file it is and who may use it, as st_mode.
+    pub mode: u32,
+    /// Whether it is the root of that mount.
+    pub is_mount_point: bool,
+}
+
+impl Location {
+    /// Whether it is a regular file.
+    pub fn is_file(&self) -> bool {
+        self.mode & libc::S_IFMT == libc::S_IFREG
+    }
+
+    /// Whether it is a directory.
+    pub fn is_directory(&self) -> bool {
+        self.mode & libc::S_IFMT == libc::S_IFDIR
+    }
 }
 
 /// The location of the file that a path leads to (statx(2) with STATX_MNT_ID, Linux 5.8).
 pub fn locate(path: &Path) -> io::Result<Location> {
+    const WANTED: libc::c_uint = libc::STATX_TYPE | libc::STATX_MODE | libc::STATX_INO | libc::STATX_MNT_ID;
     // SAFETY: the structure is all integers, for which zero is a value.
     let mut found: libc::statx = unsafe { std::mem::zeroed() };
     // SAFETY: the path is a NUL-terminated string that lives through the call, which writes one structure of this size.
-    let result = path.with_nix_path(|path| unsafe {
-        libc::statx(libc::AT_FDCWD, path.as_ptr(), 0, libc::STATX_INO | libc::STATX_MNT_ID, &raw mut found)
-    })?;
+    let result =
+        path.with_nix_path(|path| unsafe { libc::statx(libc::AT_FDCWD, path.as_ptr(), 0, WANTED, &raw mut found) })?;
     Errno::result(result)?;
     let device = libc::makedev(found.stx_dev_major, found.stx_dev_minor);
     // The kernel numbers mounts by an int; the field is wider for the unique numbers that another flag asks for.
     let mount = u32::try_from(found.stx_mnt_id).map_err(|_| Errno::EOVERFLOW)?;
-    Ok(Location { mount, device, inode: found.stx_ino })
+    let is_mount_point = found.stx_attributes & libc::STATX_ATTR_MOUNT_ROOT as u64 != 0;
+    Ok(Location { mount, device, inode: found.stx_ino, mode: u32::from(found.stx_mode), is_mount_point })
 }
 
 /// Attributes of a mount for [`set_mount_attributes`], as in mount_setattr(2).
@@ -291,6 +308,8 @@ pub struct Notification {
     pub thread: Pid,
     /// The call's number on this architecture.
     pub number: libc::c_long,
+    /// Its arguments, as they stand in registers.
+    pub arguments: [u64; 6],
 }
 
 /// Takes the next waiting call. Errors with ENOENT where its thread was killed meanwhile; blocks where none waits.
@@ -305,13 +324,31 @@ pub fn receive_notification(listener: impl AsFd) -> io::Result<Notification> {
         id: notification.id,
         thread: Pid::from_raw(notification.pid as i32),
         number: libc::c_long::from(notification.data.nr),
+        arguments: notification.data.args,
     })
+}
+
+/// Whether a call still waits: if not, its thread was killed, and the thread's number may be another one's by now.
+pub fn is_waiting(listener: impl AsFd, id: u64) -> bool {
+    // SAFETY: the ioctl reads one number, whose size is part of its own.
+    unsafe { libc::ioctl(listener.as_fd().as_raw_fd(), libc::SECCOMP_IOCTL_NOTIF_ID_VALID, &raw const id) == 0 }
 }
 
 /// Lets a waiting call happen as it was made. Errors with ENOENT where its thread was killed meanwhile.
 pub fn continue_call(listener: impl AsFd, id: u64) -> io::Result<()> {
-    let mut response =
-        libc::seccomp_notif_resp { id, val: 0, error: 0, flags: libc::SECCOMP_USER_NOTIF_FLAG_CONTINUE as u32 };
+    let flags = libc::SECCOMP_USER_NOTIF_FLAG_CONTINUE as u32;
+    respond(listener, libc::seccomp_notif_resp { id, val: 0, error: 0, flags })
+}
+
+/// Has a waiting call start over, as after a signal that no program sees. Only for a thread that a tracer has interrupted:
+/// without a stop that is due the program would see the kernel's own errno.
+pub fn restart_call(listener: impl AsFd, id: u64) -> io::Result<()> {
+    /// `linux/errno.h` has it, for the kernel alone.
+    const ERESTARTNOINTR: i32 = 513;
+    respond(listener, libc::seccomp_notif_resp { id, val: 0, error: -ERESTARTNOINTR, flags: 0 })
+}
+
+fn respond(listener: impl AsFd, mut response: libc::seccomp_notif_resp) -> io::Result<()> {
     // SAFETY: the ioctl reads one seccomp_notif_resp, whose size is part of its number.
     Errno::result(unsafe {
         libc::ioctl(listener.as_fd().as_raw_fd(), libc::SECCOMP_IOCTL_NOTIF_SEND, &raw mut response)

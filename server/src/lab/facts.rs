@@ -8,11 +8,12 @@ use std::sync::Arc;
 use nix::unistd::Pid;
 use shared::mount::Mount;
 use shared::reach::hidden;
+use shared::trace::{Call, CallState};
 
 use super::cgroup::Delegated;
 use super::views::LiveView;
 use crate::checks::Facts;
-use crate::checks::facts::{self, MOST_PROCESSES, MOST_ROWS, bounded};
+use crate::checks::facts::{self, MOST_ITEMS, MOST_PROCESSES, MOST_ROWS, bounded};
 
 mod files;
 mod images;
@@ -39,6 +40,8 @@ pub struct Seen {
     pub paths: Vec<String>,
     /// The learner's cgroup.
     pub cgroup: Arc<Delegated>,
+    /// The calls that have ended, newest last.
+    pub calls: Vec<facts::Call>,
 }
 
 /// There is more of something than is looked at.
@@ -96,6 +99,34 @@ fn row(mount: &Mount, hidden: bool) -> facts::Row {
     }
 }
 
+/// The newest calls that have ended, as many as expressions see.
+pub fn calls<'a>(newest_first: impl Iterator<Item = &'a Call>) -> Vec<facts::Call> {
+    let mut calls: Vec<_> = newest_first.filter_map(call).take(MOST_ITEMS).collect();
+    calls.reverse();
+    calls
+}
+
+fn call(call: &Call) -> Option<facts::Call> {
+    let (ok, value, errno) = match &call.state {
+        CallState::Returned { value } => (true, *value, ""),
+        CallState::Failed { errno, .. } => (false, -1, errno.as_str()),
+        CallState::Waiting | CallState::Made | CallState::Unseen { .. } | CallState::Ended => return None,
+    };
+    // An author asks for a path, not for a path between quotation marks.
+    let text =
+        |value: &str| value.strip_prefix('"').and_then(|value| value.strip_suffix('"')).unwrap_or(value).to_owned();
+    Some(facts::Call {
+        name: call.name.clone(),
+        program: bounded(call.process.program.clone()),
+        pid: call.process.pid.into(),
+        ordinal: call.ordinal.map_or(-1, Into::into),
+        arguments: call.arguments.iter().map(|one| (one.name.clone(), bounded(text(&one.value)))).collect(),
+        ok,
+        value,
+        errno: errno.to_owned(),
+    })
+}
+
 /// Reads the rest, from `/proc` and from the machine's files. For a thread that may wait for a disk.
 pub fn gather(seen: Seen, digests: &mut Digests) -> Result<Facts, TooMuch> {
     if seen.processes.len() > MOST_PROCESSES {
@@ -131,7 +162,7 @@ pub fn gather(seen: Seen, digests: &mut Digests) -> Result<Facts, TooMuch> {
         namespaces: machine,
         files: files::look(root.as_ref(), &seen.paths, digests),
         images: images::look(root.as_ref())?,
-        trace: Vec::new(),
+        trace: seen.calls,
         cgroups: cgroups.collect(),
     })
 }

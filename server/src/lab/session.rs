@@ -111,8 +111,9 @@ fn take(message: ToLab, page: &Page, lab: &Rc<Lab>) {
         ToLab::Close { terminal } => lab.close_terminal(terminal),
         ToLab::Reset => lab.reset(),
         ToLab::Answer { quiz, answer } => lab.answer(&quiz, answer),
-        // Issue 6.
-        ToLab::StepThrough { .. } | ToLab::Next { .. } | ToLab::RunOn { .. } => {}
+        ToLab::StepThrough { on } => lab.step_through(on),
+        ToLab::Next { call } => lab.next_call(call),
+        ToLab::RunOn { call } => lab.run_on(call),
     }
 }
 

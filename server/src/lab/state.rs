@@ -28,9 +28,10 @@ use super::session::Page;
 use super::tasks::Tasks;
 use super::terminal::{self, Terminal};
 use super::terminals::Terminals;
-use super::trace::{self, Call};
+use super::trace::Trace;
 use super::views::Views;
 
+mod calls;
 mod course;
 mod lifetime;
 mod reset;
@@ -59,7 +60,8 @@ pub struct Lab {
     terminals: Terminals,
     /// What pages were last told of each terminal, and when it was found out.
     descriptions: RefCell<HashMap<TerminalId, (Instant, Described)>>,
-    views: RefCell<Views>,
+    views: Rc<RefCell<Views>>,
+    trace: Trace,
     zygote: Zygote,
     overlay: Overlay,
     /// The sandbox of the moment; none while it is being remade.
@@ -85,12 +87,14 @@ impl Lab {
     /// Starts the sandbox and all that goes on in a lab by itself, as tasks of the running event loop: it must be one of
     /// one thread.
     pub async fn start(config: &Config, meter: Meter, cgroup: Delegated, prepared: Prepared) -> io::Result<Rc<Lab>> {
+        let views = Rc::<RefCell<Views>>::default();
         let lab = Rc::new(Lab {
             hostname: config.hostname.clone(),
             machine_id: MachineId(format!("{:016x}", getrandom::u64().map_err(io::Error::other)?)),
             terminals: Terminals::new(config.limits.terminals as usize),
             descriptions: RefCell::default(),
-            views: RefCell::default(),
+            trace: Trace::new(views.clone()),
+            views,
             zygote: Zygote::new(prepared.zygote)?,
             overlay: prepared.overlay,
             machine: RefCell::default(),
@@ -123,7 +127,7 @@ impl Lab {
         self.views.borrow_mut().follow(pid);
         self.mirror.send_replace(Some(Rc::new(mirror)));
         self.machine.replace(Some(machine.clone()));
-        spawn_local(self.clone().follow_calls(notifications));
+        spawn_local(self.clone().follow_calls(notifications, pid));
         spawn_local(self.clone().hear_init(machine));
         self.scan_due.notify_one();
         for terminal in self.terminals() {
@@ -228,6 +232,7 @@ impl Lab {
             sleep(pages::AWAY).await;
             if let Some(lab) = lab.upgrade() {
                 lab.look_for_room();
+                lab.stop_waiting_for_nobody();
             }
         });
     }
@@ -390,30 +395,6 @@ impl Lab {
         self.news_of(terminal.id);
     }
 
-    /// Learns of every call that may have made a new view.
-    async fn follow_calls(self: Rc<Self>, notifications: OwnedFd) {
-        let before_unmount = async || {
-            let closing = self.views.borrow_mut().let_go();
-            for task in closing {
-                let _ended_or_aborted = task.await;
-            }
-            drop(self.looking.lock().await);
-        };
-        if let Err(error) = trace::follow(notifications, before_unmount, |call| self.has_happened(call)).await {
-            // Programs would wait for an answer for ever.
-            tracing::error!("system calls can no longer be answered: {error}");
-            self.end("its system calls can no longer be answered");
-        }
-    }
-
-    fn has_happened(&self, call: Call) {
-        if call.is_about_mounts() {
-            self.views.borrow().doubt_all();
-        } else {
-            self.scan_due.notify_one();
-        }
-    }
-
     /// Keeps the rows of the views true.
     async fn hear_news(self: Rc<Self>) {
         let news = self.views.borrow().news();
@@ -432,6 +413,7 @@ impl Lab {
             self.scan_due.notify_one();
         }
         self.facts_due.notify_one();
+        self.trace.tables_changed();
         self.changed();
         Ok(())
     }
@@ -445,6 +427,7 @@ impl Lab {
             if let Err(error) = self.views.borrow_mut().scan() {
                 tracing::warn!("the mount tables may be out of date: {error}");
             }
+            self.trace.tables_changed();
             self.descriptions.borrow_mut().clear();
             if due || patience == SCAN_AGAIN {
                 self.facts_due.notify_one();

@@ -163,6 +163,33 @@ impl Views {
         self.views.get(&key).map(|live| live.view.id)
     }
 
+    /// The place of a mount namespace in the order of appearance.
+    pub fn ordinal_of(&mut self, mount_namespace: u64) -> u32 {
+        let next = self.ordinals.len() as u32;
+        *self.ordinals.entry(mount_namespace).or_insert(next)
+    }
+
+    /// Makes sure that there is a view for what this thread sees now, where there is room for one; returns it.
+    pub fn ensure(&mut self, thread: Pid, process: Pid) -> io::Result<Option<ViewId>> {
+        let key = proc::identify(thread)?;
+        let is_new = !self.views.contains_key(&key);
+        self.show(thread, key)?;
+        if is_new {
+            self.watch_processes(&[process])?;
+        }
+        let live = self.views.get_mut(&key);
+        if let Some(live) = live.filter(|live| live.members.is_empty()) {
+            live.has_members(vec![process]);
+            return Ok(Some(live.view.id));
+        }
+        Ok(self.views.get(&key).map(|live| live.view.id))
+    }
+
+    /// Reads all tables anew.
+    pub fn refresh(&mut self) -> io::Result<()> {
+        self.views.values_mut().map(LiveView::read_rows).fold(Ok(()), Result::and)
+    }
+
     /// Takes all tables for changed. The kernel tells nobody of a new propagation type, nor the slaves of a peer group
     /// that its last mount is gone.
     pub fn doubt_all(&self) {
@@ -247,10 +274,9 @@ impl Views {
         let id = known.map_or(ViewId(self.next_view), |(id, _)| id);
         let source = self.open(thread, &key, id)?;
         let root = proc::root_of(thread)?;
-        let next_ordinal = self.ordinals.len() as u32;
+        let ordinal = self.ordinal_of(key.mount_namespace);
         let live = self.views.entry(key).or_insert_with(|| {
             self.next_view += 1;
-            let ordinal = *self.ordinals.entry(key.mount_namespace).or_insert(next_ordinal);
             LiveView::new(id, key, ordinal, root)
         });
         live.source = Some(source);

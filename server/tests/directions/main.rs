@@ -15,7 +15,7 @@ const MODULES: &[(&str, &[&str])] = &[
     ("http", &["checks", "classroom", "lab", "lessons", "registry", "runtime", "sys"]),
     ("classroom", &["checks", "lab", "lessons", "registry", "runtime", "sys"]),
     ("doctor", &["lab", "runtime", "sys"]),
-    ("lab", &["checks", "runtime", "sys"]),
+    ("lab", &["checks", "lessons", "runtime", "sys"]),
     ("lessons", &["checks", "runtime", "sys"]),
     ("checks", &[]),
     ("registry", &["runtime", "sys"]),

@@ -96,6 +96,7 @@ impl Lab {
             hostnames: HashMap::new(),
             paths: self.tasks.paths(),
             cgroup: self.cgroup(),
+            calls: self.trace.finished(),
         };
         {
             let views = self.views();
