@@ -86,6 +86,21 @@ fn a_lesson_names_the_image_that_can_be_had_and_says_why() {
 }
 
 #[test]
+fn the_example_of_the_guide_is_a_lesson_and_its_fault_is_told_as_the_guide_says() {
+    let guide = include_str!("../../../lessons/README.md");
+    let example = guide.split("````").nth(1).and_then(|block| block.strip_prefix("markdown\n")).expect("an example");
+    let directory = tempfile::tempdir().expect("a directory");
+    write(directory.path(), "06-volumes/lesson.md", example);
+    let choice = Choice::of_directory(directory.path()).expect("it parses");
+    assert_eq!(choice.checks(false).len(), 2);
+
+    write(directory.path(), "06-volumes/lesson.md", example.replacen("machine.", "machin.", 1));
+    let error = Choice::of_directory(directory.path()).expect_err("it has a fault").to_string();
+    let told = error.replace(&directory.path().display().to_string(), "my-lessons");
+    assert!(guide.contains(&format!("```text\n{told}\n```")), "{told}");
+}
+
+#[test]
 fn a_directory_adds_lessons_and_stands_for_those_of_the_same_folder() {
     let directory = tempfile::tempdir().expect("a directory");
     let at = directory.path();
