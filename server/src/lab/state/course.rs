@@ -64,8 +64,18 @@ impl Lab {
         }
     }
 
+    /// Looks at everything anew, whether anything has told of a change or not.
+    pub(in super::super) async fn look_afresh(&self) -> (Option<Facts>, Vec<TaskState>) {
+        self.views().doubt_all();
+        let scanned = self.views.borrow_mut().scan();
+        if let Err(error) = scanned.and_then(|()| self.take_news()) {
+            tracing::warn!("the mount tables may be out of date: {error}");
+        }
+        self.look_and_judge().await
+    }
+
     /// Looks now, and says what was seen and how far the learner is; no facts where there is too much to look at.
-    pub(in super::super) async fn look_and_judge(&self) -> (Option<Facts>, Vec<TaskState>) {
+    async fn look_and_judge(&self) -> (Option<Facts>, Vec<TaskState>) {
         // Several may look at once; each look is whole by itself.
         let judgement = match self.see().await {
             Ok(seen) => {
