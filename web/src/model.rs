@@ -1,10 +1,14 @@
 //! What the page knows, as signals that the panes read. Messages come in here; nothing goes out from here.
 
+use std::collections::HashSet;
+use std::sync::Arc;
 use std::time::Duration;
 
 use leptos::prelude::*;
 use shared::lesson::{Lesson, SourceFile, Step};
 use shared::protocol::{EndCause, Limits, Terminal, TerminalId, ToPage, Used, ViewId};
+use shared::timeline::Timeline;
+use shared::trace::{Call, CallId};
 
 use crate::address::Address;
 use crate::tables::Tables;
@@ -26,7 +30,7 @@ pub enum Connection {
     NoLab,
 }
 
-/// The four panes, in the order of the keyboard.
+/// The panes, in the order of the keyboard.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Pane {
     /// The prose of the step.
@@ -37,6 +41,8 @@ pub enum Pane {
     Terminals,
     /// The mount tables.
     Mounts,
+    /// The calls that were seen.
+    Calls,
 }
 
 /// What has to be fetched before it can be shown.
@@ -69,6 +75,18 @@ pub struct Model {
     beside: RwSignal<Option<TerminalId>>,
     /// The mount tables.
     pub tables: RwSignal<Tables>,
+    /// The calls that were seen.
+    pub calls: RwSignal<Timeline>,
+    /// The newest of them that was made before this page looked.
+    pub past: RwSignal<Option<CallId>>,
+    /// Those of them that there is something to say about which the learner should know.
+    pub warned: Memo<HashSet<CallId>>,
+    /// Whether calls wait before they are made.
+    pub step_through: RwSignal<bool>,
+    /// The process whose call is stepped through, where several wait.
+    pub stepped: RwSignal<Option<u32>>,
+    /// The call that is opened in the list of calls.
+    pub opened: RwSignal<Option<CallId>>,
     /// All lessons.
     pub lessons: RwSignal<Loaded<Vec<Lesson>>>,
     /// The taught code.
@@ -77,6 +95,8 @@ pub struct Model {
     pub address: RwSignal<Address>,
     /// The pane in front, where there is room for one only.
     pub pane: RwSignal<Pane>,
+    /// Of mount tables and calls, which share a place, the one that was in front last.
+    pub lowest: Memo<Pane>,
     /// The time, to the second, in milliseconds since 1970.
     pub now: RwSignal<f64>,
 }
@@ -84,6 +104,12 @@ pub struct Model {
 impl Model {
     /// A model that knows nothing yet, and a clock that runs.
     pub fn new() -> Model {
+        let calls = RwSignal::new(Timeline::default());
+        let pane = RwSignal::new(Pane::Lesson);
+        let lowest = move |last: Option<&Pane>| match pane.get() {
+            pane @ (Pane::Mounts | Pane::Calls) => pane,
+            _ => last.copied().unwrap_or(Pane::Mounts),
+        };
         let model = Model {
             connection: RwSignal::new(Connection::Connecting),
             reason: RwSignal::new(String::new()),
@@ -93,10 +119,17 @@ impl Model {
             front: RwSignal::new(None),
             beside: RwSignal::new(None),
             tables: RwSignal::new(Tables::default()),
+            calls,
+            warned: Memo::new(move |_| calls.with(|calls| calls.warned().collect())),
+            past: RwSignal::new(None),
+            step_through: RwSignal::new(false),
+            stepped: RwSignal::new(None),
+            opened: RwSignal::new(None),
             lessons: RwSignal::new(Loaded::Waiting),
             sources: RwSignal::new(Loaded::Waiting),
             address: RwSignal::new(Address::current()),
-            pane: RwSignal::new(Pane::Lesson),
+            pane,
+            lowest: Memo::new(lowest),
             now: RwSignal::new(js_sys::Date::now()),
         };
         set_interval(move || model.tick(js_sys::Date::now()), Duration::from_secs(1));
@@ -106,7 +139,9 @@ impl Model {
 
     fn tick(self, now: f64) {
         self.now.set(now);
-        if self.tables.with_untracked(|tables| tables.has_aged(now)) {
+        // While a call waits, what the one before it did stays marked.
+        let stepping = self.calls.with_untracked(|calls| calls.waiting().next().is_some());
+        if !stepping && self.tables.with_untracked(|tables| tables.has_aged(now)) {
             self.tables.update(|tables| tables.age(now));
         }
     }
@@ -138,7 +173,10 @@ impl Model {
             }
             // The screens' and the outbox's business.
             ToPage::Skip { .. } | ToPage::Taken { .. } | ToPage::Ownership { .. } => {}
-            ToPage::Calls { .. } | ToPage::Origins { .. } | ToPage::StepThrough { .. } | ToPage::Tasks { .. } => {}
+            ToPage::Calls { calls } => self.calls.update(|timeline| timeline.take(calls)),
+            ToPage::Origins { view, rows } => self.tables.update(|tables| tables.origins(view, rows)),
+            ToPage::StepThrough { on } => self.step_through.set(on),
+            ToPage::Tasks { .. } => {}
         }
     }
 
@@ -148,9 +186,13 @@ impl Model {
         self.terminals.set(terminals);
         self.choose_front();
         self.tables.update(Tables::greeted);
-        // The views follow the greeting at once, but nothing says which is the last. Old cards stay until then, so
+        // Views and calls follow the greeting at once, but nothing says which is the last. Old cards stay until then, so
         // that a short loss of the connection does not make the pane flicker.
-        set_timeout(move || self.tables.update(Tables::settle), Duration::from_millis(400));
+        let settle = move || {
+            self.tables.update(Tables::settle);
+            self.past.set(self.calls.with_untracked(Timeline::newest));
+        };
+        set_timeout(settle, Duration::from_millis(400));
     }
 
     /// How many terminals there may be; as many as anybody likes while nothing is known of the limits.
@@ -195,6 +237,19 @@ impl Model {
         self.connection.set(Connection::Connecting);
         self.limits.set(None);
         self.tables.set(Tables::default());
+        self.calls.set(Timeline::default());
+        self.past.set(None);
+        self.step_through.set(false);
+    }
+
+    /// The call that the learner lets go next: one of the process they are stepping through, or else the one that waits
+    /// longest.
+    pub fn front(self) -> Option<Arc<Call>> {
+        let stepped = self.stepped.get();
+        self.calls.with(|calls| {
+            let of_stepped = calls.waiting().find(|call| Some(call.process.pid) == stepped);
+            of_stepped.or_else(|| calls.waiting().next()).cloned()
+        })
     }
 
     /// The number of a view's mount namespace, which chooses its colour.

@@ -9,6 +9,7 @@ use crate::icons::Icon;
 use crate::limits::Limits;
 use crate::model::Pane;
 use crate::question::Reset;
+use crate::stepping::Switch;
 use crate::{Page, keys, panes, theme, words};
 
 /// The bar on top.
@@ -38,6 +39,7 @@ pub fn TopBar(page: Page) -> impl IntoView {
             <Steps page/>
             <Limits page/>
             <span class="connection" role="status">{move || words::connection(page.model.connection.get())}</span>
+            <Switch page/>
             <button class="quiet square" aria-label="Keys" title="Keys (?)" on:click=|_| keys::open("keys")>{Icon::KEYS.show()}</button>
             <Reset page/>
             <button

@@ -23,6 +23,7 @@ const FILES: &[(&str, &str)] = &[
     ("tokens.css", "style/tokens.css"),
     ("page.css", "style/page.css"),
     ("panes.css", "style/panes.css"),
+    ("calls.css", "style/calls.css"),
     ("theme.js", "js/theme.js"),
     ("xterm-csp.js", "js/xterm-csp.js"),
 ];
