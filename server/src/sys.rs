@@ -284,6 +284,8 @@ pub struct Notification {
     pub thread: Pid,
     /// The call's number on this architecture.
     pub number: libc::c_long,
+    /// Its arguments, as they stand in registers.
+    pub arguments: [u64; 6],
 }
 
 /// Takes the next waiting call. Errors with ENOENT where its thread was killed meanwhile; blocks where none waits.
@@ -298,13 +300,31 @@ pub fn receive_notification(listener: impl AsFd) -> io::Result<Notification> {
         id: notification.id,
         thread: Pid::from_raw(notification.pid as i32),
         number: libc::c_long::from(notification.data.nr),
+        arguments: notification.data.args,
     })
+}
+
+/// Whether a call still waits: if not, its thread was killed, and the thread's number may be another one's by now.
+pub fn is_waiting(listener: impl AsFd, id: u64) -> bool {
+    // SAFETY: the ioctl reads one number, whose size is part of its own.
+    unsafe { libc::ioctl(listener.as_fd().as_raw_fd(), libc::SECCOMP_IOCTL_NOTIF_ID_VALID, &raw const id) == 0 }
 }
 
 /// Lets a waiting call happen as it was made. Errors with ENOENT where its thread was killed meanwhile.
 pub fn continue_call(listener: impl AsFd, id: u64) -> io::Result<()> {
-    let mut response =
-        libc::seccomp_notif_resp { id, val: 0, error: 0, flags: libc::SECCOMP_USER_NOTIF_FLAG_CONTINUE as u32 };
+    let flags = libc::SECCOMP_USER_NOTIF_FLAG_CONTINUE as u32;
+    respond(listener, libc::seccomp_notif_resp { id, val: 0, error: 0, flags })
+}
+
+/// Has a waiting call start over, as after a signal that no program sees. Only for a thread that a tracer has interrupted:
+/// without a stop that is due the program would see the kernel's own errno.
+pub fn restart_call(listener: impl AsFd, id: u64) -> io::Result<()> {
+    /// `linux/errno.h` has it, for the kernel alone.
+    const ERESTARTNOINTR: i32 = 513;
+    respond(listener, libc::seccomp_notif_resp { id, val: 0, error: -ERESTARTNOINTR, flags: 0 })
+}
+
+fn respond(listener: impl AsFd, mut response: libc::seccomp_notif_resp) -> io::Result<()> {
     // SAFETY: the ioctl reads one seccomp_notif_resp, whose size is part of its number.
     Errno::result(unsafe {
         libc::ioctl(listener.as_fd().as_raw_fd(), libc::SECCOMP_IOCTL_NOTIF_SEND, &raw mut response)
@@ -320,6 +340,15 @@ pub fn result_of_call(thread: Pid) -> nix::Result<i64> {
     #[cfg(target_arch = "aarch64")]
     let value = registers.regs[0] as i64;
     if (-4095..0).contains(&value) { Err(Errno::from_raw(-value as i32)) } else { Ok(value) }
+}
+
+/// Where the stack of a traced thread that has just stopped ends.
+pub fn stack_pointer(thread: Pid) -> nix::Result<u64> {
+    let registers = nix::sys::ptrace::getregs(thread)?;
+    #[cfg(target_arch = "x86_64")]
+    return Ok(registers.rsp);
+    #[cfg(target_arch = "aarch64")]
+    return Ok(registers.sp);
 }
 
 /// execve(2) with arguments that are known when this is compiled. Returns only the error.

@@ -110,8 +110,11 @@ fn take(message: ToLab, page: &Page, lab: &Rc<Lab>) {
         ToLab::Rename { terminal, name } => lab.rename_terminal(terminal, &name),
         ToLab::Close { terminal } => lab.close_terminal(terminal),
         ToLab::Reset => lab.reset(),
-        // Issues 6 and 7.
-        ToLab::StepThrough { .. } | ToLab::Next { .. } | ToLab::RunOn { .. } | ToLab::Answer { .. } => {}
+        ToLab::StepThrough { on } => lab.step_through(on),
+        ToLab::Next { call } => lab.next_call(call),
+        ToLab::RunOn { call } => lab.run_on(call),
+        // Issue 7.
+        ToLab::Answer { .. } => {}
     }
 }
 

@@ -25,9 +25,10 @@ use super::sandbox::{Overlay, Prepared, Sandbox, Zygote};
 use super::session::Page;
 use super::terminal::{self, Terminal};
 use super::terminals::Terminals;
-use super::trace::{self, Call};
+use super::trace::Trace;
 use super::views::Views;
 
+mod calls;
 mod lifetime;
 mod reset;
 mod usage;
@@ -55,7 +56,8 @@ pub struct Lab {
     terminals: Terminals,
     /// What pages were last told of each terminal, and when it was found out.
     descriptions: RefCell<HashMap<TerminalId, (Instant, Described)>>,
-    views: RefCell<Views>,
+    views: Rc<RefCell<Views>>,
+    trace: Trace,
     zygote: Zygote,
     overlay: Overlay,
     /// The sandbox of the moment; none while it is being remade.
@@ -75,12 +77,14 @@ impl Lab {
     /// Starts the sandbox and all that goes on in a lab by itself, as tasks of the running event loop: it must be one of
     /// one thread.
     pub async fn start(config: &Config, meter: Meter, prepared: Prepared) -> io::Result<Rc<Lab>> {
+        let views = Rc::<RefCell<Views>>::default();
         let lab = Rc::new(Lab {
             hostname: config.hostname.clone(),
             machine_id: MachineId(format!("{:016x}", getrandom::u64().map_err(io::Error::other)?)),
             terminals: Terminals::new(config.limits.terminals as usize),
             descriptions: RefCell::default(),
-            views: RefCell::default(),
+            trace: Trace::new(views.clone()),
+            views,
             zygote: Zygote::new(prepared.zygote)?,
             overlay: prepared.overlay,
             machine: RefCell::default(),
@@ -107,7 +111,7 @@ impl Lab {
         self.views.borrow_mut().follow(pid);
         self.mirror.send_replace(Some(Rc::new(mirror)));
         self.machine.replace(Some(machine.clone()));
-        spawn_local(self.clone().follow_calls(notifications));
+        spawn_local(self.clone().follow_calls(notifications, pid));
         spawn_local(self.clone().hear_init(machine));
         self.scan_due.notify_one();
         for terminal in self.terminals() {
@@ -367,29 +371,6 @@ impl Lab {
         terminal.pump(&master, has_room, || self.changed()).await;
         terminal.disconnect();
         self.news_of(terminal.id);
-    }
-
-    /// Learns of every call that may have made a new view.
-    async fn follow_calls(self: Rc<Self>, notifications: OwnedFd) {
-        let before_unmount = async || {
-            let closing = self.views.borrow_mut().let_go();
-            for task in closing {
-                let _ended_or_aborted = task.await;
-            }
-        };
-        if let Err(error) = trace::follow(notifications, before_unmount, |call| self.has_happened(call)).await {
-            // Programs would wait for an answer for ever.
-            tracing::error!("system calls can no longer be answered: {error}");
-            self.end("its system calls can no longer be answered");
-        }
-    }
-
-    fn has_happened(&self, call: Call) {
-        if call.is_about_mounts() {
-            self.views.borrow().doubt_all();
-        } else {
-            self.scan_due.notify_one();
-        }
     }
 
     /// Keeps the rows of the views true.

@@ -151,6 +151,12 @@ impl Views {
         self.views.get(&key).map(|live| live.view.id)
     }
 
+    /// The place of a mount namespace in the order of appearance.
+    pub fn ordinal_of(&mut self, mount_namespace: u64) -> u32 {
+        let next = self.ordinals.len() as u32;
+        *self.ordinals.entry(mount_namespace).or_insert(next)
+    }
+
     /// Takes all tables for changed. The kernel tells nobody of a new propagation type, nor the slaves of a peer group
     /// that its last mount is gone.
     pub fn doubt_all(&self) {
@@ -235,10 +241,9 @@ impl Views {
         let id = known.map_or(ViewId(self.next_view), |(id, _)| id);
         let source = self.open(thread, &key, id)?;
         let root = proc::root_of(thread)?;
-        let next_ordinal = self.ordinals.len() as u32;
+        let ordinal = self.ordinal_of(key.mount_namespace);
         let live = self.views.entry(key).or_insert_with(|| {
             self.next_view += 1;
-            let ordinal = *self.ordinals.entry(key.mount_namespace).or_insert(next_ordinal);
             LiveView::new(id, key, ordinal, root)
         });
         live.source = Some(source);

@@ -4,11 +4,12 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use futures_util::{SinkExt, StreamExt};
-use shared::mount::Mount;
+use shared::mount::{Mount, MountId};
 use shared::protocol::{
     ACKNOWLEDGE_EACH, EndCause, Frame, FrameKind, INPUT_WINDOW, Limits, MOST_ROWS_AT_ONCE, MachineId, Offset, Terminal,
     TerminalId, ToLab, ToPage, Used, View, ViewId,
 };
+use shared::trace::{Call, CallId, CallState, Origin};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::time::sleep;
 use tokio_tungstenite::WebSocketStream;
@@ -56,6 +57,12 @@ pub struct Page {
     pub warnings: Vec<(u64, EndCause)>,
     /// How often it was answered to a ping.
     pub pongs: u32,
+    /// The calls that were told, each as it is now.
+    pub calls: BTreeMap<CallId, Call>,
+    /// Where rows come from, as far as that was told.
+    pub origins: BTreeMap<(ViewId, MountId), Origin>,
+    /// Whether calls wait.
+    pub stepping: Option<bool>,
     /// How many rows were told since this page was opened, in whatever message.
     pub rows_told: usize,
     /// How many views the lab does not show, and whether it looks at all processes.
@@ -86,6 +93,9 @@ impl Page {
             limits: None,
             warnings: Vec::new(),
             pongs: 0,
+            calls: BTreeMap::new(),
+            origins: BTreeMap::new(),
+            stepping: None,
             rows_told: 0,
             not_shown: (0, false),
             closed: None,
@@ -218,6 +228,17 @@ impl Page {
         self.views.values().rev().find(|(view, _)| view.processes.first().is_some_and(|p| p.program == program))
     }
 
+    /// The newest call with this name and these words among its arguments, if there is one.
+    pub fn call(&self, name: &str, words: &str) -> Option<&Call> {
+        let is_meant = |call: &&Call| call.name == name && arguments(call).contains(words);
+        self.calls.values().rev().find(is_meant)
+    }
+
+    /// The call that waits, if one does.
+    pub fn waiting(&self) -> Option<&Call> {
+        self.calls.values().find(|call| call.state == CallState::Waiting)
+    }
+
     async fn take_one(&mut self) {
         match self.socket.next().await {
             Some(Ok(Message::Binary(wire))) => {
@@ -290,10 +311,20 @@ impl Page {
             ToPage::Limits { limits, used } => self.limits = Some((limits, used)),
             ToPage::Ends { in_seconds, why } => self.warnings.push((in_seconds, why)),
             ToPage::Stays => self.warnings.clear(),
-            // Issues 6 and 7.
-            ToPage::Calls { .. } | ToPage::Origins { .. } | ToPage::StepThrough { .. } | ToPage::Tasks { .. } => {}
+            ToPage::Calls { calls } => self.calls.extend(calls.into_iter().map(|call| (call.id, call))),
+            ToPage::Origins { view, rows } => {
+                self.origins.extend(rows.into_iter().map(|(row, origin)| ((view, row), origin)));
+            }
+            ToPage::StepThrough { on } => self.stepping = Some(on),
+            // Issue 7.
+            ToPage::Tasks { .. } => {}
         }
     }
+}
+
+/// A call's arguments, as in a line of C.
+pub fn arguments(call: &Call) -> String {
+    call.arguments.iter().map(|argument| argument.value.as_str()).collect::<Vec<_>>().join(", ")
 }
 
 /// Whether a table has a row for this mount point and file system.

@@ -12,6 +12,7 @@ use crate::lab::state::Ending;
 use crate::lab::terminal::Terminal;
 use crate::lab::terminal::pump::PIECE;
 use crate::lab::told::Told;
+use crate::lab::trace::Change;
 
 /// What one page has.
 #[derive(Default)]
@@ -29,6 +30,8 @@ struct Has {
     owner: Option<bool>,
     terminals: BTreeMap<TerminalId, Shown>,
     views: Told,
+    calls: Change,
+    stepping: Option<bool>,
     used: Option<Used>,
     ending: Option<Ending>,
 }
@@ -111,6 +114,7 @@ impl Page {
             messages.extend(text(&ToPage::Ownership { owner }));
         }
         messages.extend(has.views.catch_up(&lab.views()).iter().filter_map(text));
+        has.catch_up_calls(lab, &mut messages);
         has.catch_up_terminals(lab, &mut messages);
         has.catch_up_limits(lab, &mut messages);
         messages
@@ -128,6 +132,17 @@ impl Page {
 }
 
 impl Has {
+    fn catch_up_calls(&mut self, lab: &Lab, messages: &mut Vec<Message>) {
+        let on = lab.trace().is_stepping();
+        if self.stepping.replace(on) != Some(on) {
+            messages.extend(text(&ToPage::StepThrough { on }));
+        }
+        let calls = lab.trace().since(&mut self.calls);
+        if !calls.is_empty() {
+            messages.extend(text(&ToPage::Calls { calls }));
+        }
+    }
+
     fn catch_up_terminals(&mut self, lab: &Lab, messages: &mut Vec<Message>) {
         let live = lab.terminals();
         self.terminals.retain(|&id, _| {

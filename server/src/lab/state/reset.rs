@@ -51,6 +51,7 @@ impl Lab {
         // Whatever keeps a mount or a network namespace of the old machine alive goes before there is a new one: its
         // memory is paid from the same cgroup.
         drop(old);
+        self.trace.clear();
         let closing = self.views.borrow_mut().clear();
         for task in closing {
             let _ended_or_aborted = task.await;
