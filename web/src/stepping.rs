@@ -106,7 +106,7 @@ fn Bar(page: Page) -> impl IntoView {
             </div>
             <div class="let-go">
                 <button class="primary" aria-disabled=unable on:click=move |_| next(page)>
-                    "Next" <kbd class="free">"N"</kbd><kbd class="typing">"F10"</kbd>
+                    "Next call" <kbd class="free">"N"</kbd><kbd class="typing">"F10"</kbd>
                 </button>
                 <button aria-disabled=unable on:click=move |_| run_on(page)
                     title="This call and all further ones of its program are made without waiting">

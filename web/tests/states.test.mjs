@@ -2,12 +2,9 @@
 // nothing jumps, and what it costs on the wire. Pictures of all of them go to target/screenshots, to be looked at.
 
 import assert from "node:assert/strict";
-import { readFileSync } from "node:fs";
-import { join } from "node:path";
 import { after, before, test } from "node:test";
-import { card, openPage, prompt, row, screenshots, start, type } from "./playground.mjs";
-
-const axe = readFileSync(new URL("../node_modules/axe-core/axe.min.js", import.meta.url), "utf8");
+import { look } from "./look.mjs";
+import { card, openPage, prompt, row, start, type } from "./playground.mjs";
 
 let playground;
 before(async () => {
@@ -16,17 +13,6 @@ before(async () => {
 after(async () => {
   assert.equal(await playground?.close(), 0, "the server ends well");
 });
-
-/** Takes a picture of a state, and asks axe about it. Both from outside the page: its policy lets nothing in. */
-async function look(page, name) {
-  await page.screenshot({ path: join(screenshots, `${name}.png`) });
-  await page.evaluate(axe);
-  const { violations } = await page.evaluate(() =>
-    axe.run(document, { runOnly: ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"] }),
-  );
-  const found = violations.map(({ id, nodes }) => `${id}: ${nodes.map(({ target, failureSummary }) => `${target} ${failureSummary}`).join("; ")}`);
-  assert.deepEqual(found, [], `axe about ${name}`);
-}
 
 /** A page whose WebSocket is ours: `connect` gets it, and decides what becomes of it. */
 async function pageWithSocket(theme, connect, size = { width: 1280, height: 720 }) {

@@ -59,11 +59,6 @@ pub fn Below(page: Page, pane: Pane) -> impl IntoView {
         count @ 1..100 => count.to_string(),
         _ => "99+".to_owned(),
     };
-    let name = move || match news.get() {
-        0 => "Calls".to_owned(),
-        1 => "Calls, 1 new".to_owned(),
-        count => format!("Calls, {count} new"),
-    };
     let one = move |chosen: Pane| {
         Shown::One.choose(page);
         panes::enter(page, chosen);
@@ -73,8 +68,9 @@ pub fn Below(page: Page, pane: Pane) -> impl IntoView {
         <h2 class="visually-hidden">{if pane == Pane::Calls { "Calls" } else { "Mounts" }}</h2>
         <div class="switch below-switch" role="group" aria-label="Below the terminals">
             <button aria-pressed=move || pressed(Pane::Mounts) on:click=move |_| one(Pane::Mounts)>"Mounts"</button>
-            <button aria-pressed=move || pressed(Pane::Calls) aria-label=name on:click=move |_| one(Pane::Calls)>
-                "Calls"<span class="count" hidden=move || news.get() == 0>{count}</span>
+            <button aria-pressed=move || pressed(Pane::Calls) on:click=move |_| one(Pane::Calls)>
+                "Calls "
+                <span class="count" hidden=move || news.get() == 0>{count}<span class="visually-hidden">" new"</span></span>
             </button>
             <button class="both" aria-pressed=move || both().to_string() on:click=move |_| Shown::Both.choose(page)>"Both"</button>
         </div>

@@ -30,16 +30,20 @@ fn all(page: Page, call: &Arc<Call>) -> impl IntoView + use<> {
     };
     let changed_nothing = call.changes.is_empty().then(|| view! { <p class="nothing">"No mount table changed."</p> });
     view! {
-        <p class="about">{call.about.clone()}</p>
-        <dl>{call.arguments.iter().map(argument).collect_view()}</dl>
-        {changes}
-        {changed_nothing}
-        <p class="made">
-            {words::who(&call.process)} " " {namespace} ", " {words::time(call.at)} ". The manual: "
-            <code>{words::manual(&call.name)}</code>
-            {call.line.clone().map(|_| ". The code: ")}
-            {panes::code_link(page, call.line.clone())}
-        </p>
+        <div>
+            <p class="about">{call.about.clone()}</p>
+            <dl>{call.arguments.iter().map(argument).collect_view()}</dl>
+        </div>
+        <div class="came-of-it">
+            {changes}
+            {changed_nothing}
+            <p class="made">
+                {words::who(&call.process)} " " {namespace} ", " {words::time(call.at)} ". The manual: "
+                <code>{words::manual(&call.name)}</code>
+                {call.line.clone().map(|_| ". The code: ")}
+                {panes::code_link(page, call.line.clone())}
+            </p>
+        </div>
     }
 }
 
