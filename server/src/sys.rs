@@ -98,21 +98,38 @@ pub struct Location {
     pub device: u64,
     /// Its number in that file system.
     pub inode: u64,
+    /// What sort of file it is and who may use it, as st_mode.
+    pub mode: u32,
+    /// Whether it is the root of that mount.
+    pub is_mount_point: bool,
+}
+
+impl Location {
+    /// Whether it is a regular file.
+    pub fn is_file(&self) -> bool {
+        self.mode & libc::S_IFMT == libc::S_IFREG
+    }
+
+    /// Whether it is a directory.
+    pub fn is_directory(&self) -> bool {
+        self.mode & libc::S_IFMT == libc::S_IFDIR
+    }
 }
 
 /// The location of the file that a path leads to (statx(2) with STATX_MNT_ID, Linux 5.8).
 pub fn locate(path: &Path) -> io::Result<Location> {
+    const WANTED: libc::c_uint = libc::STATX_TYPE | libc::STATX_MODE | libc::STATX_INO | libc::STATX_MNT_ID;
     // SAFETY: the structure is all integers, for which zero is a value.
     let mut found: libc::statx = unsafe { std::mem::zeroed() };
     // SAFETY: the path is a NUL-terminated string that lives through the call, which writes one structure of this size.
-    let result = path.with_nix_path(|path| unsafe {
-        libc::statx(libc::AT_FDCWD, path.as_ptr(), 0, libc::STATX_INO | libc::STATX_MNT_ID, &raw mut found)
-    })?;
+    let result =
+        path.with_nix_path(|path| unsafe { libc::statx(libc::AT_FDCWD, path.as_ptr(), 0, WANTED, &raw mut found) })?;
     Errno::result(result)?;
     let device = libc::makedev(found.stx_dev_major, found.stx_dev_minor);
     // The kernel numbers mounts by an int; the field is wider for the unique numbers that another flag asks for.
     let mount = u32::try_from(found.stx_mnt_id).map_err(|_| Errno::EOVERFLOW)?;
-    Ok(Location { mount, device, inode: found.stx_ino })
+    let is_mount_point = found.stx_attributes & libc::STATX_ATTR_MOUNT_ROOT as u64 != 0;
+    Ok(Location { mount, device, inode: found.stx_ino, mode: u32::from(found.stx_mode), is_mount_point })
 }
 
 /// Attributes of a mount for [`set_mount_attributes`], as in mount_setattr(2).
@@ -340,15 +357,6 @@ pub fn result_of_call(thread: Pid) -> nix::Result<i64> {
     #[cfg(target_arch = "aarch64")]
     let value = registers.regs[0] as i64;
     if (-4095..0).contains(&value) { Err(Errno::from_raw(-value as i32)) } else { Ok(value) }
-}
-
-/// Where the stack of a traced thread that has just stopped ends.
-pub fn stack_pointer(thread: Pid) -> nix::Result<u64> {
-    let registers = nix::sys::ptrace::getregs(thread)?;
-    #[cfg(target_arch = "x86_64")]
-    return Ok(registers.rsp);
-    #[cfg(target_arch = "aarch64")]
-    return Ok(registers.sp);
 }
 
 /// execve(2) with arguments that are known when this is compiled. Returns only the error.

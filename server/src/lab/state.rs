@@ -390,6 +390,7 @@ impl Lab {
         if self.views.borrow_mut().take_news()? {
             self.scan_due.notify_one();
         }
+        self.trace.tables_changed();
         self.changed();
         Ok(())
     }
@@ -403,6 +404,7 @@ impl Lab {
             if let Err(error) = self.views.borrow_mut().scan() {
                 tracing::warn!("the mount tables may be out of date: {error}");
             }
+            self.trace.tables_changed();
             self.descriptions.borrow_mut().clear();
             self.changed();
             // A program may still rename itself (busybox's applets do) after the call that brought us here.

@@ -157,6 +157,27 @@ impl Views {
         *self.ordinals.entry(mount_namespace).or_insert(next)
     }
 
+    /// Makes sure that there is a view for what this thread sees now, where there is room for one; returns it.
+    pub fn ensure(&mut self, thread: Pid, process: Pid) -> io::Result<Option<ViewId>> {
+        let key = proc::identify(thread)?;
+        let is_new = !self.views.contains_key(&key);
+        self.show(thread, key)?;
+        if is_new {
+            self.watch_processes(&[process])?;
+        }
+        let live = self.views.get_mut(&key);
+        if let Some(live) = live.filter(|live| live.members.is_empty()) {
+            live.has_members(vec![process]);
+            return Ok(Some(live.view.id));
+        }
+        Ok(self.views.get(&key).map(|live| live.view.id))
+    }
+
+    /// Reads all tables anew.
+    pub fn refresh(&mut self) -> io::Result<()> {
+        self.views.values_mut().map(LiveView::read_rows).fold(Ok(()), Result::and)
+    }
+
     /// Takes all tables for changed. The kernel tells nobody of a new propagation type, nor the slaves of a peer group
     /// that its last mount is gone.
     pub fn doubt_all(&self) {

@@ -30,7 +30,8 @@ pub fn why_not_mount(kind: &str, errno: Errno) -> &'static str {
     }
 }
 
-fn explain(table: &str, rootfs: &Path) -> String {
+/// Which reason for EINVAL a table, as in /proc/PID/mountinfo, gives.
+pub fn explain(table: &str, rootfs: &Path) -> String {
     // proc_pid_mountinfo(5): number, parent's number, device, root, mount point, options, …, `-`, type, …
     let rows: Vec<Vec<&str>> = table.lines().map(|line| line.split(' ').collect()).collect();
     let field = |row: &Vec<&str>, index: usize| row.get(index).copied().unwrap_or_default().to_owned();

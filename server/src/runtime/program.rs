@@ -37,7 +37,7 @@ impl Program<'_> {
         let start = beginning(&file);
         match errno {
             // The file is there, so this is about the one that it names.
-            Errno::ENOENT => match interpreter(&start).or_else(|| Elf::read(&start)?.loader) {
+            Errno::ENOENT => match wants(&start) {
                 Some(interpreter) => RunError::NoInterpreter { program, image, interpreter, hint: shells() },
                 None => RunError::Exec { program, image, errno },
             },
@@ -86,6 +86,11 @@ fn shells() -> String {
         Some(shell) => format!("this image has {shell}"),
         None => "this image has no shell".to_owned(),
     }
+}
+
+/// The file without which a program cannot be executed, by its first bytes: a script's interpreter, or ELF's loader.
+pub fn wants(start: &[u8]) -> Option<String> {
+    interpreter(start).or_else(|| Elf::read(start)?.loader)
 }
 
 /// The program that a script names in its first line, after `#!` (execve(2), "Interpreter scripts").

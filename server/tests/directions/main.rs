@@ -15,7 +15,7 @@ const MODULES: &[(&str, &[&str])] = &[
     ("http", &["classroom", "lab", "lessons", "registry", "runtime", "sys"]),
     ("classroom", &["lab", "lessons", "registry", "runtime", "sys"]),
     ("doctor", &["lab", "runtime", "sys"]),
-    ("lab", &["runtime", "sys"]),
+    ("lab", &["lessons", "runtime", "sys"]),
     ("lessons", &[]),
     ("registry", &["runtime", "sys"]),
     ("runtime", &[]),

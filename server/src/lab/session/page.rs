@@ -31,6 +31,7 @@ struct Has {
     terminals: BTreeMap<TerminalId, Shown>,
     views: Told,
     calls: Change,
+    origins: Change,
     stepping: Option<bool>,
     used: Option<Used>,
     ending: Option<Ending>,
@@ -141,6 +142,7 @@ impl Has {
         if !calls.is_empty() {
             messages.extend(text(&ToPage::Calls { calls }));
         }
+        messages.extend(lab.trace().origins_since(&mut self.origins).iter().filter_map(text));
     }
 
     fn catch_up_terminals(&mut self, lab: &Lab, messages: &mut Vec<Message>) {

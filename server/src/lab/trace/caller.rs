@@ -55,6 +55,19 @@ impl Caller {
         self.capabilities >> capability as u32 & 1 == 1
     }
 
+    /// The thread that is in another mount namespace after a call that made one: itself, or, of a clone(2), its youngest
+    /// child.
+    pub fn in_new_namespace(&self, is_clone: bool) -> Option<Pid> {
+        let thread = self.thread;
+        let youngest = || {
+            let children = fs::read_to_string(format!("/proc/{thread}/task/{thread}/children")).ok()?;
+            children.split_whitespace().filter_map(|pid| pid.parse().ok()).next_back().map(Pid::from_raw)
+        };
+        let found = if is_clone { youngest()? } else { thread };
+        let namespace = fs::metadata(format!("/proc/{found}/ns/mnt")).ok()?.ino();
+        (namespace != self.mount_namespace).then_some(found)
+    }
+
     /// Whether it has a terminal: without, nobody sees that it waits.
     pub fn has_terminal(&self) -> bool {
         stat_field(self.process, TERMINAL).is_some_and(|terminal| terminal != 0)

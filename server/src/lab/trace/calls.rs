@@ -22,24 +22,30 @@ pub struct Calls {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Change(u64);
 
+impl Change {
+    /// The next one.
+    pub fn next(&mut self) -> Change {
+        self.0 += 1;
+        *self
+    }
+}
+
 impl Calls {
     /// A new call, which gets its number.
     pub fn begin(&mut self, call: impl FnOnce(CallId) -> Call) -> CallId {
         let id = CallId(self.next);
         self.next += 1;
-        self.last.0 += 1;
         if self.list.len() == MOST_CALLS {
             self.list.pop_front();
         }
-        self.list.push_back((self.last, Rc::new(call(id))));
+        self.list.push_back((self.last.next(), Rc::new(call(id))));
         id
     }
 
     /// Changes a call, if it is remembered still.
     pub fn change(&mut self, id: CallId, change: impl FnOnce(&mut Call)) {
         if let Some((changed, call)) = self.list.iter_mut().rfind(|(_, call)| call.id == id) {
-            self.last.0 += 1;
-            *changed = self.last;
+            *changed = self.last.next();
             change(Rc::make_mut(call));
         }
     }

@@ -2,13 +2,15 @@
 //! somebody at a page; then the thread is interrupted and the call let go, so that the thread stops right behind it, where
 //! the registers hold the result; and then the thread is let go too. All on one thread, as ptrace wants.
 //!
-//! clone(2) is told to start over by a stop that is due, for ever. So it is told once, stops before it is made again, and
-//! is followed by system call stops from there.
+//! A thread that waits in the filter has no registers to be seen. Where they are wanted, for a line of the taught code, it
+//! is told to start its call over, and so stops once before it. clone(2) is told so as well: a stop that is due when it is
+//! made would have it start over for ever, so it is followed by system call stops, which must be asked for in a stop.
 
 use std::collections::HashMap;
 use std::io;
-use std::os::fd::OwnedFd;
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::os::fd::{AsFd, OwnedFd};
+use std::rc::Rc;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
@@ -16,18 +18,26 @@ use nix::sys::ptrace;
 use nix::sys::signal::Signal;
 use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
 use nix::unistd::Pid;
-use shared::trace::{Call, CallId, CallState};
-use std::os::fd::AsFd;
+use shared::mount::PeerGroup;
+use shared::protocol::ViewId;
+use shared::trace::{Call, CallId, CallState, Origin};
 use tokio::signal::unix::{SignalKind, signal};
+use tokio::time::{Instant, sleep_until};
 
 use super::ask::Ask;
 use super::caller::Caller;
+use super::changes::{Budget, Came, Tables};
 use super::stepping::{MOST_WAITING, Release};
+use super::warnings::warnings;
+use super::why::why;
 use super::{News, Trace};
 use crate::sys::{self, Notification};
 
 /// More threads are not held at once; their calls go on unseen.
 const MOST_HELD: usize = 256;
+
+/// Calls that change tables wait no longer for one of them to come back: it may wait for a file system.
+const LONGEST: Duration = Duration::from_millis(50);
 
 /// A call between its arrival and its end.
 struct Held {
@@ -38,6 +48,12 @@ struct Held {
     caller: Caller,
     /// Whether its thread is ours to stop, and its end ours to hear of.
     seized: bool,
+    /// Whether its program is this binary.
+    is_ours: bool,
+    /// The caller's view before the call.
+    view: Option<ViewId>,
+    /// All tables before it, where it is the one that may change them.
+    before: Option<Tables>,
     phase: Phase,
 }
 
@@ -49,6 +65,8 @@ enum Phase {
     Returning,
     /// It waits in the filter until somebody lets it go.
     Waiting,
+    /// It waits in the filter until another call is through that changes tables.
+    Queued,
     /// The kernel has it; the thread stops behind it.
     Made,
 }
@@ -61,6 +79,9 @@ struct Follower<'a, H> {
     /// Whether PID 1 has been executed.
     started: bool,
     held: HashMap<Pid, Held>,
+    /// Until when other calls that change tables wait for the one that was looked at tables for.
+    window: Option<Instant>,
+    budget: Budget,
     happened: H,
 }
 
@@ -78,9 +99,20 @@ impl Trace {
         let notifications = sys::watch(notifications)?;
         let mut children = signal(SignalKind::child())?;
         let listener = notifications.get_ref();
-        let mut follower = Follower { trace: self, listener, init, started: false, held: HashMap::new(), happened };
+        let mut follower = Follower {
+            trace: self,
+            listener,
+            init,
+            started: false,
+            held: HashMap::new(),
+            window: None,
+            budget: Budget::default(),
+            happened,
+        };
         let mut over = false;
         while !over || !follower.held.is_empty() {
+            follower.make_queued(&before_unmount).await?;
+            let window = follower.window;
             tokio::select! {
                 ready = notifications.readable(), if !over => {
                     let mut ready = ready?;
@@ -96,6 +128,7 @@ impl Trace {
                     }
                 }
                 _ = children.recv() => follower.look_at_all(),
+                () = sleep_until(window.unwrap_or_else(Instant::now)), if window.is_some() => follower.give_up(),
                 () = self.woken.notified() => follower.release(&before_unmount).await?,
             }
         }
@@ -169,7 +202,9 @@ impl<H: Fn(News)> Follower<'_, H> {
             return Ok(());
         }
         seized = seized || seize(thread).is_ok();
-        let mut held = Held { notification, call, ask, caller, seized, phase: Phase::Waiting };
+        let is_ours = self.trace.lines.borrow().is_ours(caller.process);
+        let mut held =
+            Held { notification, call, ask, caller, seized, is_ours, view: None, before: None, phase: Phase::Waiting };
         if held.is_to_start_over() && ptrace::interrupt(thread).is_ok() {
             held.phase = Phase::Stopping;
             let started_over = sys::restart_call(self.listener, held.notification.id);
@@ -215,11 +250,21 @@ impl<H: Fn(News)> Follower<'_, H> {
 
     /// Lets the kernel have a call.
     async fn make(&mut self, thread: Pid, mut held: Held, before_unmount: &impl AsyncFn()) -> io::Result<()> {
+        if held.seized && held.ask.changes_tables() {
+            if self.window.is_some() {
+                self.held.insert(thread, Held { phase: Phase::Queued, ..held });
+                return Ok(());
+            }
+            self.look_before(&mut held);
+        }
         if matches!(held.ask, Ask::Unmount { .. }) {
             before_unmount().await;
         }
         // What follows a call by its stops needs no interruption, which clone(2) would not bear.
         let watched = held.seized && (held.is_clone() || ptrace::interrupt(thread).is_ok());
+        if !watched {
+            self.close_window(&mut held);
+        }
         let (call, notification) = (held.call, held.notification);
         self.change(call, |call| call.state = CallState::Made);
         if watched {
@@ -235,6 +280,69 @@ impl<H: Fn(News)> Follower<'_, H> {
         self.pass_on(&notification)?;
         self.tell(&held.ask);
         Ok(())
+    }
+
+    /// Lets go the calls that waited for another one to be through.
+    async fn make_queued(&mut self, before_unmount: &impl AsyncFn()) -> io::Result<()> {
+        while self.window.is_none() {
+            let queued = self.held.iter().filter(|(_, held)| held.phase == Phase::Queued);
+            let Some((_, thread)) = queued.map(|(thread, held)| (held.call, *thread)).min() else { return Ok(()) };
+            let Some(held) = self.held.remove(&thread) else { return Ok(()) };
+            self.make(thread, held, before_unmount).await?;
+        }
+        Ok(())
+    }
+
+    /// Looks at all tables before a call changes them, if there is time for that.
+    fn look_before(&mut self, held: &mut Held) {
+        if !self.budget.allows() {
+            return;
+        }
+        let mut views = self.trace.views.borrow_mut();
+        held.view = views.ensure(held.caller.thread, held.caller.process).ok().flatten();
+        held.before = self.budget.look(&mut views);
+        if held.before.is_some() {
+            self.window = Some(Instant::now() + LONGEST);
+        }
+    }
+
+    /// The call for which others wait is not back in time: it goes unexplained, for others change tables from here on.
+    fn give_up(&mut self) {
+        self.window = None;
+        self.held.values_mut().for_each(|held| held.before = None);
+    }
+
+    /// Looks at all tables again. What is different is what the call has changed.
+    fn look_behind(&mut self, held: &mut Held) {
+        let mut views = self.trace.views.borrow_mut();
+        let (thread, process) = (held.caller.thread, held.caller.process);
+        let (changes, came, copied) = if let Some(before) = held.before.take() {
+            self.window = None;
+            let view = views.ensure(thread, process).ok().flatten();
+            let Some(after) = self.budget.look(&mut views) else { return };
+            let (changes, came) = before.changes(&after, held.view, view);
+            (changes, came, false)
+        } else if held.ask.copies_namespace() && self.budget.allows() {
+            let Some(thread) = held.caller.in_new_namespace(held.is_clone()) else { return };
+            let process = if held.is_clone() { thread } else { process };
+            let Some(view) = views.ensure(thread, process).ok().flatten() else { return };
+            let Some(after) = self.budget.look(&mut views) else { return };
+            let (changes, came) = after.copies(view);
+            (changes, came, true)
+        } else {
+            return;
+        };
+        drop(views);
+        let Some(call) = self.trace.calls.borrow().get(held.call) else { return };
+        let mut origins = self.trace.origins.borrow_mut();
+        origins.keep_only(&self.trace.views.borrow());
+        for Came { view, row, carried_by } in came {
+            if !(copied && origins.has(view, row.id)) {
+                origins.add(view, row, &Rc::new(origin_of(&call, carried_by, copied)));
+            }
+        }
+        drop(origins);
+        self.change(held.call, |call| call.changes = changes);
     }
 
     fn pass_on(&self, notification: &Notification) -> io::Result<()> {
@@ -283,6 +391,7 @@ impl<H: Fn(News)> Follower<'_, H> {
             }
             Ok(WaitStatus::PtraceEvent(..)) => None,
             Ok(_) | Err(_) => {
+                self.close_window(&mut held);
                 self.end(held.call, CallState::Ended);
                 self.tell(&held.ask);
                 return None;
@@ -291,15 +400,19 @@ impl<H: Fn(News)> Follower<'_, H> {
         match held.phase {
             Phase::Stopping => {
                 held.phase = Phase::Returning;
+                if held.is_ours {
+                    let line = self.trace.lines.borrow_mut().line_of(stopped);
+                    self.change(held.call, |call| call.line = line);
+                }
                 let _already_gone = held.let_run(stopped, None);
                 Some(held)
             }
             Phase::Made if !held.is_clone() => {
-                self.finish(stopped, &held);
+                self.finish(stopped, &mut held);
                 let _already_gone = ptrace::detach(stopped, signal);
                 None
             }
-            Phase::Returning | Phase::Waiting | Phase::Made => {
+            Phase::Returning | Phase::Waiting | Phase::Queued | Phase::Made => {
                 let _already_gone = held.let_run(stopped, None);
                 Some(held)
             }
@@ -307,27 +420,50 @@ impl<H: Fn(News)> Follower<'_, H> {
     }
 
     /// A system call stop of a clone(2): before it is made, or behind it.
-    fn follow_clone(&mut self, thread: Pid, held: Held) -> Option<Held> {
+    fn follow_clone(&mut self, thread: Pid, mut held: Held) -> Option<Held> {
         if held.phase != Phase::Made || sys::result_of_call(thread) == Err(Errno::UnknownErrno) {
             let _already_gone = ptrace::syscall(thread, None);
             let phase = if held.phase == Phase::Made { Phase::Returning } else { held.phase };
             return Some(Held { phase, ..held });
         }
-        self.finish(thread, &held);
+        self.finish(thread, &mut held);
         let _already_gone = ptrace::detach(thread, None);
         None
     }
 
     /// A call has its result, and its thread stands behind it.
-    fn finish(&mut self, thread: Pid, held: &Held) {
+    fn finish(&mut self, thread: Pid, held: &mut Held) {
         let state = match sys::result_of_call(thread) {
             // What the kernel says to itself when a signal comes in a call that will start over.
             Err(Errno::UnknownErrno) => CallState::Unseen { why: "a signal came, and it starts over".into() },
             Ok(value) => CallState::Returned { value },
-            Err(errno) => failed(errno, None),
+            Err(errno) => failed(errno, why(&held.ask, errno, &held.caller)),
         };
+        match state {
+            CallState::Returned { .. } => {
+                self.look_behind(held);
+                self.warn(held);
+            }
+            _ => self.close_window(held),
+        }
         self.end(held.call, state);
         self.tell(&held.ask);
+    }
+
+    /// Tells what is to be known of a call that has succeeded.
+    fn warn(&self, held: &Held) {
+        let changes = self.trace.calls.borrow().get(held.call).map(|call| call.changes.clone()).unwrap_or_default();
+        let warnings = warnings(&held.ask, &held.caller, self.init, &changes, &self.trace.views.borrow());
+        if !warnings.is_empty() {
+            self.change(held.call, |call| call.warnings = warnings);
+        }
+    }
+
+    /// A call that others wait for is through, and has changed nothing.
+    fn close_window(&mut self, held: &mut Held) {
+        if held.before.take().is_some() {
+            self.window = None;
+        }
     }
 
     /// Ends what was killed while it waited, as far as no stop tells of it.
@@ -389,7 +525,7 @@ impl Held {
     }
 
     fn is_to_start_over(&self) -> bool {
-        self.seized && self.is_clone()
+        self.seized && (self.is_clone() || self.is_ours)
     }
 
     /// Lets a stopped thread go on, as far as the next stop that is wanted of it.
@@ -401,6 +537,18 @@ impl Held {
 impl Notification {
     fn is_same_call(&self, other: &Notification) -> bool {
         (self.number, self.arguments) == (other.number, other.arguments)
+    }
+}
+
+fn origin_of(call: &Call, carried_by: Option<PeerGroup>, copied: bool) -> Origin {
+    Origin {
+        call: call.id,
+        at: call.at,
+        name: call.name.clone(),
+        process: call.process.clone(),
+        line: call.line.clone(),
+        carried_by,
+        copied,
     }
 }
 
