@@ -11,6 +11,7 @@ pub mod protocol;
 pub mod reach;
 pub mod tables;
 pub mod task;
+pub mod timeline;
 pub mod trace;
 
 /// Names this build of Newroot. The page and the lab each carry the one they were compiled with; when they

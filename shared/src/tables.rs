@@ -153,7 +153,8 @@ pub fn compare<M: Borrow<Mount>>(left: &[M], right: &[M]) -> Vec<Pair> {
     both.chain(only_right.map(|(place, _)| Pair { left: None, right: Some(place), differs: Vec::new() })).collect()
 }
 
-fn differing(left: &Mount, right: &Mount) -> Vec<Field> {
+/// The fields in which two mounts differ.
+pub fn differing(left: &Mount, right: &Mount) -> Vec<Field> {
     let fields = [
         (Field::Type, left.fs_type != right.fs_type),
         (Field::Device, left.device != right.device),

@@ -59,6 +59,14 @@ impl Icon {
     pub const KEYS: Icon = Icon(
         r#"<rect x="1.5" y="4" width="13" height="8.5" rx="1.5"/><path d="M4.5 7h.01M8 7h.01M11.5 7h.01M5 9.8h6"/>"#,
     );
+    /// Hold on.
+    pub const PAUSE: Icon = Icon(r#"<path d="M5.5 3.5v9M10.5 3.5v9" stroke-width="2"/>"#);
+    /// Something to know.
+    pub const WARNING: Icon = Icon(r#"<path d="M8 2.5 14.5 13.5h-13z"/><path d="M8 6.8v3M8 11.8h.01"/>"#);
+    /// It goes along.
+    pub const FOLLOW: Icon = Icon(
+        r#"<circle cx="8" cy="8" r="2.2"/><path d="M8 1.5v2.3M8 12.2v2.3M1.5 8h2.3M12.2 8h2.3"/><circle cx="8" cy="8" r="4.7"/>"#,
+    );
     /// Back.
     pub const PREVIOUS: Icon = Icon(r#"<path d="M10 3.5 5.5 8l4.5 4.5"/>"#);
     /// Onwards.

@@ -4,11 +4,12 @@
 use leptos::ev::KeyboardEvent;
 use leptos::prelude::*;
 use wasm_bindgen::JsCast;
+use wasm_bindgen::closure::Closure;
 use web_sys::{Element, HtmlDialogElement, HtmlElement};
 
 use crate::model::Pane;
 use crate::terminal::is_apple;
-use crate::{Page, menu, panes, storage, theme};
+use crate::{Page, menu, panes, stepping, storage, theme};
 
 const OFF: &str = "newroot-keys";
 
@@ -19,7 +20,7 @@ struct Key {
     act: fn(Page),
 }
 
-const KEYS: [Key; 14] = [
+const KEYS: [Key; 19] = [
     Key { key: "n", words: "next step", act: |page| page.model.turn(1) },
     Key { key: "p", words: "previous step", act: |page| page.model.turn(-1) },
     Key { key: "m", words: "all lessons and their steps", act: |_| menu::open() },
@@ -29,17 +30,23 @@ const KEYS: [Key; 14] = [
     Key { key: "2", words: "to the code", act: |page| panes::enter(page, Pane::Code) },
     Key { key: "3", words: "to the terminals", act: |page| panes::enter(page, Pane::Terminals) },
     Key { key: "4", words: "to the mount tables", act: |page| panes::enter(page, Pane::Mounts) },
+    Key { key: "5", words: "to the calls", act: |page| panes::enter(page, Pane::Calls) },
+    Key { key: "S", words: "step-through: every call waits", act: stepping::toggle },
+    Key { key: "N", words: "next: the call that waits is made", act: stepping::next },
+    Key { key: "O", words: "run on: its program waits no more", act: stepping::run_on },
     Key { key: "l", words: "the code in another language", act: |page| page.code.turn() },
     Key { key: "w", words: "the whole file, or the step", act: |page| page.code.toggle_whole() },
+    Key { key: "f", words: "the code follows newroot, or not", act: |page| page.code.toggle_follow() },
     Key { key: "t", words: "light or dark", act: theme::turn },
     Key { key: "R", words: "reset; asks first", act: |_| open("reset") },
     Key { key: "?", words: "these keys", act: |_| open("keys") },
 ];
 
 /// Keys that other parts of the page listen for.
-const OTHERS: [(&str, &str); 11] = [
+const OTHERS: [(&str, &str); 12] = [
     ("F6", "to the next pane; with Shift, to the one before"),
     ("Ctrl-Shift-F6", "out of a terminal, to the next pane"),
+    ("F10, F8", "next and run on, also within a terminal, while a call waits"),
     ("Ctrl-Shift-←/→", "to the next terminal, or the one before"),
     ("Ctrl-Shift-Enter", "another terminal"),
     ("F2, Delete", "on a terminal's tab: rename it, close it"),
@@ -56,6 +63,7 @@ const OTHERS: [(&str, &str); 11] = [
 
 /// Listens for the keys, as long as the page lives.
 pub fn listen(page: Page) {
+    listen_for_steps(page);
     window_event_listener(leptos::ev::keydown, move |event| {
         if !is_free(&event) || storage::get(OFF).is_some() {
             return;
@@ -65,6 +73,28 @@ pub fn listen(page: Page) {
             (key.act)(page);
         }
     });
+}
+
+/// A call that waits is let go by the keys of the browsers' own debuggers. They come before a terminal's keys, whose
+/// program may be the one that waits; while none waits they are the terminal's.
+fn listen_for_steps(page: Page) {
+    let listener = Closure::<dyn Fn(KeyboardEvent)>::new(move |event: KeyboardEvent| {
+        let act = match event.key().as_str() {
+            "F10" => stepping::next,
+            "F8" => stepping::run_on,
+            _ => return,
+        };
+        let modified = event.ctrl_key() || event.alt_key() || event.meta_key() || event.shift_key();
+        if !modified && untrack(|| page.model.front()).is_some() {
+            event.prevent_default();
+            event.stop_propagation();
+            act(page);
+        }
+    });
+    let function = listener.as_ref().unchecked_ref();
+    // A window takes any listener.
+    let _ = window().add_event_listener_with_callback_and_bool("keydown", function, true);
+    listener.forget();
 }
 
 /// Opens the dialog of this id.

@@ -14,9 +14,11 @@ mod limits;
 mod menu;
 mod model;
 mod outbox;
+mod pace;
 mod panes;
 mod question;
 mod stale;
+mod stepping;
 mod storage;
 mod tables;
 mod terminal;
@@ -31,7 +33,7 @@ use wasm_bindgen::prelude::*;
 use connection::Link;
 use model::{Connection, Model};
 use outbox::Outbox;
-use panes::Choice;
+use panes::{Choice, Shown};
 use terminal::Screens;
 use theme::Theme;
 
@@ -44,6 +46,8 @@ struct Page {
     link: StoredValue<Link, LocalStorage>,
     theme: RwSignal<Theme>,
     code: Choice,
+    /// What is shown below the terminals.
+    below: RwSignal<Shown>,
     /// A terminal that this page has asked for, and what is to be run in it.
     asked: StoredValue<Option<Option<String>>, LocalStorage>,
 }
@@ -91,6 +95,7 @@ fn App() -> impl IntoView {
         theme: theme::signal(),
         asked: StoredValue::new_local(None),
         code: Choice::new(),
+        below: RwSignal::new(Shown::remembered()),
     };
     connection::open(page);
     content::fetch(page.model);
@@ -110,6 +115,7 @@ fn App() -> impl IntoView {
     });
     view! {
         <topbar::TopBar page/>
+        <stepping::Stepping page/>
         <panes::Panes page/>
     }
 }

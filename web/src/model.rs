@@ -1,5 +1,7 @@
 //! What the page knows, as signals that the panes read. Messages come in here; nothing goes out from here.
 
+use std::collections::HashSet;
+use std::sync::Arc;
 use std::time::Duration;
 
 use leptos::prelude::*;
@@ -7,6 +9,8 @@ use shared::lesson::{Lesson, SourceFile, Step};
 use shared::progress::{Count, Place, Progress, further};
 use shared::protocol::{EndCause, Limits, Terminal, TerminalId, ToPage, Used, ViewId};
 use shared::task::TaskState;
+use shared::timeline::Timeline;
+use shared::trace::{Call, CallId};
 
 use crate::address::Address;
 use crate::tables::Tables;
@@ -31,7 +35,7 @@ pub enum Connection {
     NoLab,
 }
 
-/// The four panes, in the order of the keyboard.
+/// The panes, in the order of the keyboard.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Pane {
     /// The prose of the step.
@@ -42,6 +46,8 @@ pub enum Pane {
     Terminals,
     /// The mount tables.
     Mounts,
+    /// The calls that were seen.
+    Calls,
 }
 
 /// What has to be fetched before it can be shown.
@@ -74,6 +80,18 @@ pub struct Model {
     beside: RwSignal<Option<TerminalId>>,
     /// The mount tables.
     pub tables: RwSignal<Tables>,
+    /// The calls that were seen.
+    pub calls: RwSignal<Timeline>,
+    /// The newest of them that was made before this page looked.
+    pub past: RwSignal<Option<CallId>>,
+    /// Those of them that there is something to say about which the learner should know.
+    pub warned: Memo<HashSet<CallId>>,
+    /// Whether calls wait before they are made.
+    pub step_through: RwSignal<bool>,
+    /// The process whose call is stepped through, where several wait.
+    pub stepped: RwSignal<Option<u32>>,
+    /// The call that is opened in the list of calls.
+    pub opened: RwSignal<Option<CallId>>,
     /// All lessons.
     pub lessons: RwSignal<Loaded<Vec<Lesson>>>,
     /// What is wrong with a lesson that its author has just saved, where they try lessons out.
@@ -88,6 +106,8 @@ pub struct Model {
     pub address: RwSignal<Address>,
     /// The pane in front, where there is room for one only.
     pub pane: RwSignal<Pane>,
+    /// Of mount tables and calls, which share a place, the one that was in front last.
+    pub lowest: Memo<Pane>,
     /// The time, to the second, in milliseconds since 1970.
     pub now: RwSignal<f64>,
 }
@@ -95,6 +115,12 @@ pub struct Model {
 impl Model {
     /// A model that knows nothing yet, and a clock that runs.
     pub fn new() -> Model {
+        let calls = RwSignal::new(Timeline::default());
+        let pane = RwSignal::new(Pane::Lesson);
+        let lowest = move |last: Option<&Pane>| match pane.get() {
+            pane @ (Pane::Mounts | Pane::Calls) => pane,
+            _ => last.copied().unwrap_or(Pane::Mounts),
+        };
         let model = Model {
             connection: RwSignal::new(Connection::Connecting),
             reason: RwSignal::new(String::new()),
@@ -104,13 +130,20 @@ impl Model {
             front: RwSignal::new(None),
             beside: RwSignal::new(None),
             tables: RwSignal::new(Tables::default()),
+            calls,
+            warned: Memo::new(move |_| calls.with(|calls| calls.warned().collect())),
+            past: RwSignal::new(None),
+            step_through: RwSignal::new(false),
+            stepped: RwSignal::new(None),
+            opened: RwSignal::new(None),
             lessons: RwSignal::new(Loaded::Waiting),
             fault: RwSignal::new(None),
             progress: RwSignal::new(Progress::default()),
             just_done: RwSignal::new(Vec::new()),
             sources: RwSignal::new(Loaded::Waiting),
             address: RwSignal::new(Address::current()),
-            pane: RwSignal::new(Pane::Lesson),
+            pane,
+            lowest: Memo::new(lowest),
             now: RwSignal::new(js_sys::Date::now()),
         };
         set_interval(move || model.tick(js_sys::Date::now()), Duration::from_secs(1));
@@ -120,7 +153,9 @@ impl Model {
 
     fn tick(self, now: f64) {
         self.now.set(now);
-        if self.tables.with_untracked(|tables| tables.has_aged(now)) {
+        // While a call waits, what the one before it did stays marked.
+        let stepping = self.calls.with_untracked(|calls| calls.waiting().next().is_some());
+        if !stepping && self.tables.with_untracked(|tables| tables.has_aged(now)) {
             self.tables.update(|tables| tables.age(now));
         }
     }
@@ -153,7 +188,9 @@ impl Model {
             // The screens' and the outbox's business.
             ToPage::Skip { .. } | ToPage::Taken { .. } | ToPage::Ownership { .. } => {}
             ToPage::Tasks { tasks } => self.progressed(tasks),
-            ToPage::Calls { .. } | ToPage::Origins { .. } | ToPage::StepThrough { .. } => {}
+            ToPage::Calls { calls } => self.calls.update(|timeline| timeline.take(calls)),
+            ToPage::Origins { view, rows } => self.tables.update(|tables| tables.origins(view, rows)),
+            ToPage::StepThrough { on } => self.step_through.set(on),
         }
     }
 
@@ -163,9 +200,13 @@ impl Model {
         self.terminals.set(terminals);
         self.choose_front();
         self.tables.update(Tables::greeted);
-        // The views follow the greeting at once, but nothing says which is the last. Old cards stay until then, so
+        // Views and calls follow the greeting at once, but nothing says which is the last. Old cards stay until then, so
         // that a short loss of the connection does not make the pane flicker.
-        set_timeout(move || self.tables.update(Tables::settle), Duration::from_millis(400));
+        let settle = move || {
+            self.tables.update(Tables::settle);
+            self.past.set(self.calls.with_untracked(Timeline::newest));
+        };
+        set_timeout(settle, Duration::from_millis(400));
     }
 
     fn progressed(self, states: Vec<TaskState>) {
@@ -218,6 +259,19 @@ impl Model {
         self.connection.set(Connection::Connecting);
         self.limits.set(None);
         self.tables.set(Tables::default());
+        self.calls.set(Timeline::default());
+        self.past.set(None);
+        self.step_through.set(false);
+    }
+
+    /// The call that the learner lets go next: one of the process they are stepping through, or else the one that waits
+    /// longest.
+    pub fn front(self) -> Option<Arc<Call>> {
+        let stepped = self.stepped.get();
+        self.calls.with(|calls| {
+            let of_stepped = calls.waiting().find(|call| Some(call.process.pid) == stepped);
+            of_stepped.or_else(|| calls.waiting().next()).cloned()
+        })
     }
 
     /// The number of a view's mount namespace, which chooses its colour.

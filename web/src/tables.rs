@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use shared::mount::{Mount, MountId, TableDiff};
 use shared::protocol::{View, ViewId};
+use shared::trace::Origin;
 
 /// How long a row or a card is marked as new or changed.
 const FRESH: f64 = 20_000.0;
@@ -70,6 +71,8 @@ pub struct Card {
     pub rows: Vec<Row>,
     /// What happened to it lately.
     pub mark: Mark,
+    /// Where its rows come from, as far as that is known.
+    origins: HashMap<MountId, Arc<Origin>>,
     /// Whether the lab has named it since the last greeting.
     confirmed: bool,
     /// The beginning of its table, while the rest is on its way.
@@ -81,6 +84,11 @@ impl Card {
     /// The rows that are there now.
     pub fn mounts(&self) -> impl Iterator<Item = &Mount> {
         self.rows.iter().filter(|row| !row.mark.is_gone()).map(|row| row.mount.as_ref())
+    }
+
+    /// Where a row comes from; `None` where it was there before the lab could look.
+    pub fn origin(&self, row: MountId) -> Option<&Arc<Origin>> {
+        self.origins.get(&row)
     }
 
     /// Counts what happened to the card: the same number, the same rows.
@@ -110,6 +118,7 @@ impl Card {
         let set: HashSet<MountId> = diff.set.iter().map(|mount| mount.id).collect();
         let lingers = removed.len() <= MOST_MARKED;
         let many = set.len() > MOST_MARKED;
+        self.origins.retain(|id, _| !removed.contains(id) || set.contains(id));
         self.rows.retain_mut(|row| {
             if removed.contains(&row.mount.id) && !row.mark.is_gone() {
                 row.mark = Mark::Gone(now);
@@ -191,7 +200,15 @@ impl Tables {
             None => {
                 self.cards.retain(|card| card.view.id != id);
                 let mark = if self.settled { Mark::New(now) } else { Mark::None };
-                self.cards.push(Card { view, rows: Vec::new(), mark, confirmed: true, arriving: None, revision: 0 });
+                self.cards.push(Card {
+                    view,
+                    rows: Vec::new(),
+                    mark,
+                    origins: HashMap::new(),
+                    confirmed: true,
+                    arriving: None,
+                    revision: 0,
+                });
                 self.cards.sort_by_key(|card| (card.view.ordinal, card.view.id));
             }
         }
@@ -216,6 +233,16 @@ impl Tables {
     /// Rows of a view changed.
     pub fn rows(&mut self, id: ViewId, diff: TableDiff, now: f64) {
         self.change(id, |card| card.apply(diff, now));
+    }
+
+    /// Where rows of a view come from.
+    pub fn origins(&mut self, id: ViewId, rows: Vec<(MountId, Origin)>) {
+        self.change(id, |card| card.origins.extend(rows.into_iter().map(|(row, origin)| (row, Arc::new(origin)))));
+    }
+
+    /// What is marked has been seen: the next call may mark something else.
+    pub fn unmark(&mut self) {
+        self.age(f64::INFINITY);
     }
 
     /// The last process of a view has gone.

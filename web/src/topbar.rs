@@ -9,6 +9,7 @@ use crate::limits::Limits;
 use crate::menu::Menu;
 use crate::model::Pane;
 use crate::question::Reset;
+use crate::stepping::Switch;
 use crate::{Page, keys, panes, theme, words};
 
 /// The bar on top.
@@ -34,6 +35,7 @@ pub fn TopBar(page: Page) -> impl IntoView {
             <Menu page/>
             <Limits page/>
             <span class="connection" role="status">{move || words::connection(page.model.connection.get())}</span>
+            <Switch page/>
             <button class="quiet square" aria-label="Keys" title="Keys (?)" on:click=|_| keys::open("keys")>{Icon::KEYS.show()}</button>
             <Reset page/>
             <button

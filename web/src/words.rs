@@ -1,5 +1,6 @@
 //! How the page says things: the words for states, marks and kernel fields, in one place so that they stay alike.
 
+pub mod calls;
 pub mod mounts;
 
 use shared::mount::{Mount, Propagation};

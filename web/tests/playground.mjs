@@ -10,7 +10,6 @@ import { join } from "node:path";
 import { createInterface } from "node:readline";
 import { chromium } from "playwright-core";
 
-const axe = readFileSync(new URL("../node_modules/axe-core/axe.min.js", import.meta.url), "utf8");
 const root = new URL("../..", import.meta.url).pathname;
 
 /** Where screenshots go, to be looked at. */
@@ -154,17 +153,6 @@ export async function openPage(
   await prompt(page, "host");
   await prompt(page, "container");
   return { page, context, complaints };
-}
-
-/** Takes a picture of a state, and asks axe about it. Both from outside the page: its policy lets nothing in. */
-export async function look(page, name) {
-  await page.screenshot({ path: join(screenshots, `${name}.png`) });
-  await page.evaluate(axe);
-  const { violations } = await page.evaluate(() =>
-    axe.run(document, { runOnly: ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"] }),
-  );
-  const found = violations.map(({ id, nodes }) => `${id}: ${nodes.map(({ target, failureSummary }) => `${target} ${failureSummary}`).join("; ")}`);
-  assert.deepEqual(found, [], `axe about ${name}`);
 }
 
 /** Where a text stands in a terminal that is drawn in the DOM: the middle of its cells, for the mouse. */

@@ -3,7 +3,8 @@
 import assert from "node:assert/strict";
 import { after, before, test } from "node:test";
 
-import { look, openPage, place, prompt, shows, start, type } from "./playground.mjs";
+import { look } from "./look.mjs";
+import { openPage, place, prompt, shows, start, type } from "./playground.mjs";
 
 let playground;
 before(async () => {

@@ -3,7 +3,8 @@
 
 import assert from "node:assert/strict";
 import { after, before, test } from "node:test";
-import { card, look, openPage, prompt, row, start, type } from "./playground.mjs";
+import { look } from "./look.mjs";
+import { card, openPage, prompt, row, start, type } from "./playground.mjs";
 
 let playground;
 before(async () => {

@@ -24,6 +24,7 @@ const FILES: &[(&str, &str)] = &[
     ("page.css", "style/page.css"),
     ("panes.css", "style/panes.css"),
     ("course.css", "style/course.css"),
+    ("calls.css", "style/calls.css"),
     ("theme.js", "js/theme.js"),
     ("xterm-csp.js", "js/xterm-csp.js"),
     // What the glue imports, by the names in `web/xterm-js-sys`.

@@ -1,85 +1,50 @@
 //! The taught code: the part that belongs to the lesson's step, with the line that it is about brought out; in Rust as
-//! it runs here, or in the lesson's twins of it. The server has cut and coloured it.
+//! it runs here, or in the lesson's twins of it. While the runtime runs, the pane follows it from call to call. The
+//! server has cut and coloured the code.
 
+mod choice;
+mod part;
+
+use std::sync::Arc;
 use std::time::Duration;
 
 use leptos::html::Div;
 use leptos::prelude::*;
-use shared::lesson::{CodeStep, Kind, Language, SourceFile, Token};
-use wasm_bindgen::JsCast;
-use web_sys::HtmlElement;
+use shared::lesson::{Language, SourceFile};
+use shared::trace::Call;
 
 use crate::icons::Icon;
 use crate::model::Loaded;
-use crate::{Page, clipboard, storage};
-
-const KEY: &str = "newroot-language";
-
-/// The languages in the order of their buttons.
-const LANGUAGES: [(Language, &str); 3] = [(Language::Rust, "Rust"), (Language::Go, "Go"), (Language::Shell, "Shell")];
-
-/// What the learner has chosen to see of the code.
-#[derive(Clone, Copy)]
-pub struct Choice {
-    language: RwSignal<Language>,
-    /// The whole file, not only the step.
-    whole: RwSignal<bool>,
-}
-
-impl Choice {
-    /// As this browser remembers it.
-    pub fn new() -> Choice {
-        let name = storage::get(KEY);
-        let language = LANGUAGES.iter().find(|(_, other)| Some(*other) == name.as_deref());
-        Choice {
-            language: RwSignal::new(language.map_or(Language::Rust, |(language, _)| *language)),
-            whole: RwSignal::new(false),
-        }
-    }
-
-    /// The next language.
-    pub fn turn(self) {
-        let place = LANGUAGES.iter().position(|(language, _)| *language == self.language.get_untracked()).unwrap_or(0);
-        self.choose(LANGUAGES[(place + 1) % LANGUAGES.len()].0);
-    }
-
-    /// The whole file, or the step again.
-    pub fn toggle_whole(self) {
-        self.whole.update(|whole| *whole = !*whole);
-    }
-
-    fn choose(self, language: Language) {
-        self.language.set(language);
-        let name = LANGUAGES.iter().find(|(other, _)| *other == language).map(|(_, name)| *name);
-        storage::set(KEY, name.filter(|_| language != Language::Rust));
-    }
-}
-
-/// What there is to show.
-#[derive(Clone, PartialEq)]
-struct Shown {
-    file: SourceFile,
-    step: CodeStep,
-    /// The number of the line that the lesson's step is about.
-    line: Option<u32>,
-}
+use crate::{Page, clipboard, words};
+pub use choice::Choice;
+use choice::{LANGUAGES, LookedUp};
+use part::{Part, bring_into_sight};
 
 /// The code pane.
 #[component]
 pub fn CodePane(page: Page) -> impl IntoView {
-    let Choice { language, whole } = page.code;
-    // What the learner looks up holds until the lesson goes on.
-    let looked_up = RwSignal::new(None::<String>);
+    let Choice { language, whole, follow, looked_up, .. } = page.code;
     let lesson_step = Memo::new(move |_| page.model.step().and_then(|step| Some((step.code?, step.line))));
-    Effect::new(move |_| {
+    Effect::new(move |before: Option<()>| {
         lesson_step.track();
-        looked_up.set(None);
         whole.set(false);
+        // Whoever goes on in the lesson has seen enough of the runtime, until it makes its next call.
+        if before.is_some() {
+            leave(page);
+        }
     });
     let files = Memo::new(move |_| files(page, language.get()));
+    let runtime = runtime(page);
     let shown = Memo::new(move |_| {
-        let (name, texts) = lesson_step.get().unzip();
-        files.with(|files| find(files, looked_up.get().or(name).as_deref(), &texts.unwrap_or_default()))
+        files.with(|files| match (looked_up.get(), runtime.get()) {
+            (Some(LookedUp::Step(name)), _) => Part::of_step(files, Some(&name), &[]),
+            (Some(LookedUp::Line(line)), _) => Part::of_line(files, &line),
+            (None, Some(call)) if follow.get() => Part::of_call(files, &call),
+            _ => {
+                let (name, texts) = lesson_step.get().unzip();
+                Part::of_step(files, name.as_deref(), &texts.unwrap_or_default())
+            }
+        })
     });
     let waiting = move || page.model.sources.with(|sources| *sources == Loaded::Waiting);
     let failed = move || page.model.sources.with(|sources| *sources == Loaded::Failed);
@@ -94,15 +59,16 @@ pub fn CodePane(page: Page) -> impl IntoView {
     let copied = RwSignal::new(false);
     let copy = move |_| {
         if let Some(shown) = shown.get_untracked() {
-            clipboard::copy(&text(&shown, whole.get_untracked()), move |done| copied.set(done));
+            clipboard::copy(&shown.text(whole.get_untracked()), move |done| copied.set(done));
             set_timeout(move || copied.set(false), Duration::from_millis(1500));
         }
     };
+    let step_name = move || shown.with(|shown| shown.as_ref().map(Part::step_name).unwrap_or_default());
     view! {
         <section id="code" class="pane code" aria-label="Code" tabindex="-1">
             <header>
                 <h2>"Code"</h2>
-                <div class="languages" role="group" aria-label="Language">
+                <div class="switch languages" role="group" aria-label="Language">
                     {LANGUAGES.map(|(one, name)| view! {
                         <button
                             aria-pressed=move || (language.get() == one).to_string()
@@ -112,15 +78,23 @@ pub fn CodePane(page: Page) -> impl IntoView {
                 </div>
                 <select
                     aria-label="Part of the code"
-                    prop:value=move || shown.get().map(|shown| shown.step.name).unwrap_or_default()
-                    on:change=move |event| looked_up.set(Some(event_target_value(&event)))
+                    prop:value=step_name
+                    on:change=move |event| looked_up.set(Some(LookedUp::Step(event_target_value(&event))))
                 >
-                    {move || files.with(|files| options(files, &shown.get()))}
+                    {move || files.with(|files| options(files, &step_name()))}
                 </select>
                 <span class="file">
                     <span class="folder">{move || shown.get().map(|shown| shown.file.folder + "/")}</span>
                     {move || shown.get().map(|shown| shown.file.name)}
                 </span>
+                <button
+                    class="quiet small"
+                    aria-pressed=move || follow.get().to_string()
+                    title="While newroot runs, show the line that makes each call (F)"
+                    on:click=move |_| page.code.toggle_follow()
+                >
+                    {Icon::FOLLOW.show()} <span class="word">"Follow"</span>
+                </button>
                 <button
                     class="quiet small"
                     aria-pressed=move || whole.get().to_string()
@@ -138,7 +112,7 @@ pub fn CodePane(page: Page) -> impl IntoView {
                 </button>
             </header>
             <div class="lines" node_ref=body tabindex="0" role="region" aria-label="Lines of the code">
-                {move || shown.get().map(|shown| lines(&shown, whole.get()))}
+                {move || shown.get().map(|shown| shown.show(whole.get()))}
                 <Show when=move || !waiting() && !failed() && shown.with(Option::is_none)>
                     <p class="notice">"Nothing of this language belongs to this step."</p>
                 </Show>
@@ -146,7 +120,51 @@ pub fn CodePane(page: Page) -> impl IntoView {
                     <p class="notice">"The code could not be loaded."</p>
                 </Show>
             </div>
+            <Whereabouts page runtime/>
         </section>
+    }
+}
+
+/// The call of the runtime that the code goes along with: the one that waits in front, or else the newest; none that
+/// the learner has left behind, or that is older than this page.
+fn runtime(page: Page) -> Memo<Option<Arc<Call>>> {
+    Memo::new(move |_| {
+        let left = page.code.left.get();
+        let seen = left.max(page.model.past.get());
+        let front = page.model.front().filter(|front| front.line.is_some());
+        let newest = || page.model.calls.with(|calls| calls.newest_with_line().cloned());
+        front.filter(|call| Some(call.id) > left).or_else(|| newest().filter(|call| Some(call.id) > seen))
+    })
+}
+
+/// The runtime's calls so far are followed no more.
+fn leave(page: Page) {
+    page.code.looked_up.set(None);
+    page.code.left.set(page.model.calls.with_untracked(|calls| calls.newest_with_line().map(|call| call.id)));
+}
+
+/// Says that the code shows something else than the lesson's step, and leads back.
+#[component]
+fn Whereabouts(page: Page, runtime: Memo<Option<Arc<Call>>>) -> impl IntoView {
+    let Choice { follow, looked_up, .. } = page.code;
+    let away = Memo::new(move |_| looked_up.with(Option::is_some));
+    let who = move || runtime.with(|call| call.as_ref().map(|call| words::calls::who(&call.process)));
+    let follows = Memo::new(move |_| follow.get() && runtime.with(Option::is_some));
+    let said = move || match (away.get(), who()) {
+        (true, Some(who)) if follows.get() => format!("not following {who}"),
+        (true, _) => "looked up".to_owned(),
+        (false, who) => format!("following {}", who.unwrap_or_default()),
+    };
+    view! {
+        <Show when=move || away.get() || follows.get()>
+            <p class="whereabouts">
+                <span>{said}</span>
+                <Show when=move || away.get() && follows.get()>
+                    <button class="quiet" on:click=move |_| looked_up.set(None)>"Follow"</button>
+                </Show>
+                <button class="quiet" on:click=move |_| leave(page)>"Back to the lesson"</button>
+            </p>
+        </Show>
     }
 }
 
@@ -162,77 +180,15 @@ fn files(page: Page, language: Language) -> Vec<SourceFile> {
     twins.into_iter().filter(|twin| twin.language == language).collect()
 }
 
-/// The step of this name with its file, and its first line with one of the texts; the first of all steps where none is
-/// asked for.
-fn find(files: &[SourceFile], name: Option<&str>, texts: &[String]) -> Option<Shown> {
-    let mut all = files.iter().flat_map(|file| file.steps.iter().map(move |step| (file, step)));
-    let (file, step) = match name {
-        Some(name) => all.find(|(_, step)| step.name == name)?,
-        None => all.next()?,
-    };
-    let (first, last) = step.lines;
-    let is_it = |tokens: &[Token]| {
-        let code: String =
-            tokens.iter().filter(|token| token.0 != Kind::Comment).map(|token| token.1.as_str()).collect();
-        texts.iter().any(|text| code.contains(text))
-    };
-    let line = file.lines.iter().find(|(number, tokens)| (first..=last).contains(number) && is_it(tokens));
-    Some(Shown { file: file.clone(), step: step.clone(), line: line.map(|(number, _)| *number) })
-}
-
-fn options(files: &[SourceFile], shown: &Option<Shown>) -> Vec<impl IntoView + use<>> {
-    let chosen = shown.as_ref().map(|shown| shown.step.name.clone());
+fn options(files: &[SourceFile], chosen: &str) -> Vec<impl IntoView + use<>> {
     files
         .iter()
         .map(|file| {
             let steps = file.steps.iter().map(|step| {
-                let selected = chosen.as_ref() == Some(&step.name);
+                let selected = chosen == step.name;
                 view! { <option value=step.name.clone() selected=selected>{step.name.replace('-', " ")}</option> }
             });
             view! { <optgroup label=file.name.clone()>{steps.collect_view()}</optgroup> }
         })
         .collect()
-}
-
-/// The lines to show: those of the step, or all.
-fn chosen(shown: &Shown, whole: bool) -> impl Iterator<Item = &(u32, Vec<Token>)> {
-    let (first, last) = shown.step.lines;
-    shown.file.lines.iter().filter(move |(number, _)| whole || (first..=last).contains(number))
-}
-
-fn text(shown: &Shown, whole: bool) -> String {
-    let lines = chosen(shown, whole);
-    lines.flat_map(|(_, tokens)| tokens.iter().map(|token| token.1.as_str()).chain(["\n"])).collect()
-}
-
-fn lines(shown: &Shown, whole: bool) -> impl IntoView + use<> {
-    let (first, last) = shown.step.lines;
-    let line = |(number, tokens): &(u32, Vec<Token>)| {
-        let pieces = tokens.iter().map(|Token(kind, text)| view! { <span class=kind.name()>{text.clone()}</span> });
-        view! {
-            <div
-                class="line"
-                class:step=whole && (first..=last).contains(number)
-                class:now=shown.line == Some(*number)
-                aria-current=(shown.line == Some(*number)).then_some("true")
-                data-line=number.to_string()
-            >
-                {pieces.collect_view()}
-                {tokens.is_empty().then_some(" ")}
-            </div>
-        }
-    };
-    view! { <code class="listing" data-whole=whole.to_string()>{chosen(shown, whole).map(line).collect_view()}</code> }
-}
-
-/// Scrolls to the beginning of the step, or as far as it takes to have the step's line in the upper half.
-fn bring_into_sight(body: NodeRef<Div>) {
-    let Some(body) = body.get_untracked() else { return };
-    let top = |selector| {
-        let line: HtmlElement = body.query_selector(selector).ok()??.unchecked_into();
-        Some(line.offset_top() - body.offset_top())
-    };
-    let start = top(".line.step").unwrap_or(0);
-    let now = top(".line.now").unwrap_or(start);
-    body.scroll_to_with_x_and_y(0.0, start.max(now - body.client_height() / 2).into());
 }

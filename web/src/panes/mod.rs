@@ -1,5 +1,7 @@
-//! The four panes and their arrangement: a grid with movable borders where there is room, tabs where there is not.
+//! The five panes and their arrangement: a grid with movable borders where there is room, tabs where there is not.
 
+mod below;
+mod calls;
 mod code;
 mod command;
 mod lesson;
@@ -8,33 +10,37 @@ mod quiz;
 mod splitter;
 mod task;
 mod terminals;
+mod width;
 
 use leptos::ev::KeyboardEvent;
 use leptos::prelude::*;
+use shared::trace::CodeLine;
 use wasm_bindgen::JsCast;
 use web_sys::HtmlElement;
 
-use crate::Page;
 use crate::model::Pane;
+use crate::{Page, words};
+pub use below::Shown;
 pub use code::Choice;
 use splitter::{Axis, Splitter};
 
 /// The panes in the order of the keyboard, with the id of each one's element and its name.
-const PANES: [(Pane, &str, &str); 4] = [
+const PANES: [(Pane, &str, &str); 5] = [
     (Pane::Lesson, "lesson", "Lesson"),
     (Pane::Code, "code", "Code"),
     (Pane::Terminals, "terminals", "Terminals"),
     (Pane::Mounts, "mounts", "Mounts"),
+    (Pane::Calls, "calls", "Calls"),
 ];
 
-/// All four panes.
+/// All panes.
 #[component]
 pub fn Panes(page: Page) -> impl IntoView {
     window_event_listener(leptos::ev::keydown, move |event| leave_pane(page, &event));
     let shown = move || id(page.model.pane.get());
     // Where there is room for two, what was in front last stays beside what is in front now.
     let upper = last_of(page, [Pane::Lesson, Pane::Code]);
-    let lower = last_of(page, [Pane::Terminals, Pane::Mounts]);
+    let lower = last_of(page, [Pane::Terminals, Pane::Mounts, Pane::Calls]);
     let two = upright();
     let is_shown = move |pane| match two.get() {
         true => [upper.get(), lower.get()].contains(&pane),
@@ -56,7 +62,10 @@ pub fn Panes(page: Page) -> impl IntoView {
             <Splitter axis=Axis::Down property="--code" label="Height of the code" end=false/>
             <terminals::TerminalsPane page/>
             <Splitter axis=Axis::Down property="--mounts" label="Height of the mount tables" end=true/>
-            <mounts::MountsPane page/>
+            <div class="below" data-shown=move || page.below.get().name() data-front=move || id(page.model.lowest.get())>
+                <mounts::MountsPane page/>
+                <calls::CallsPane page/>
+            </div>
         </main>
     }
 }
@@ -66,11 +75,24 @@ fn id(pane: Pane) -> &'static str {
     PANES.iter().find(|(other, ..)| *other == pane).map_or("", |(_, id, _)| id)
 }
 
-/// The one of two panes that was in front last.
-fn last_of(page: Page, panes: [Pane; 2]) -> Memo<Pane> {
+/// The one of some panes that was in front last.
+fn last_of<const COUNT: usize>(page: Page, panes: [Pane; COUNT]) -> Memo<Pane> {
     Memo::new(move |last: Option<&Pane>| {
         let pane = page.model.pane.get();
         if panes.contains(&pane) { pane } else { last.copied().unwrap_or(panes[0]) }
+    })
+}
+
+/// A line of the runtime as a link that shows it in the code pane; nothing where there is none.
+pub fn code_link(page: Page, line: Option<CodeLine>) -> Option<impl IntoView + use<>> {
+    let line = line?;
+    let name = words::calls::line(&line);
+    let show = move |_| {
+        page.code.look_up(&line);
+        page.model.pane.set(Pane::Code);
+    };
+    Some(view! {
+        <button class="code-link" aria-label=format!("Show {name} in the code") on:click=show>{name.clone()}</button>
     })
 }
 

@@ -6,7 +6,6 @@ mod lines;
 mod row;
 
 use std::collections::HashSet;
-use std::time::Duration;
 
 use leptos::ev::KeyboardEvent;
 use leptos::html::Article;
@@ -15,18 +14,17 @@ use shared::mount::{Mount, MountId};
 use shared::protocol::ViewId;
 use shared::tables::only_in_one;
 use wasm_bindgen::JsCast;
-use wasm_bindgen::closure::Closure;
-use web_sys::{HtmlElement, ResizeObserver};
+use web_sys::HtmlElement;
 
+use super::below::Below;
+use super::width::width_of;
 use crate::icons::{NamespaceSign, hue};
+use crate::model::Pane;
+use crate::pace::Pace;
 use crate::tables::{Card, Mark, Tables};
 use crate::{Page, storage, words};
 use lines::{Form, Lines, Look, MOST_SHOWN};
 
-/// Between two times that the cards are made anew, in milliseconds: no screen shows more.
-const PAUSE: f64 = 16.0;
-/// And this many times as long as that took: under a storm of mounts the page stays usable.
-const PAUSE_TIMES: f64 = 4.0;
 /// Under this key the browser remembers the form.
 const FORM: &str = "newroot-mounts";
 
@@ -36,10 +34,8 @@ struct Looks {
     form: RwSignal<Form>,
     filter: RwSignal<String>,
     comparing: RwSignal<bool>,
-    /// Changes when the tables have changed and may be shown again.
-    beat: RwSignal<u32>,
-    /// How many milliseconds the cards took since the last beat.
-    spent: StoredValue<f64>,
+    /// Beats when the tables have changed and may be shown again.
+    pace: Pace,
 }
 
 /// The mounts pane.
@@ -50,31 +46,29 @@ pub fn MountsPane(page: Page) -> impl IntoView {
         form: RwSignal::new(form),
         filter: RwSignal::new(String::new()),
         comparing: RwSignal::new(false),
-        beat: RwSignal::new(0),
-        spent: StoredValue::new(0.0),
+        pace: Pace::following(move || page.model.tables.track()),
     };
-    keep_time(page, looks);
     let ids = Memo::new(move |_| {
-        looks.beat.track();
+        looks.pace.track();
         page.model.tables.with_untracked(|tables| tables.cards().iter().map(|card| card.view.id).collect::<Vec<_>>())
     });
     let alone = Memo::new(move |_| {
-        looks.beat.track();
+        looks.pace.track();
         page.model.tables.with_untracked(|tables| alone(tables.cards()))
     });
     let hint = move || {
-        looks.beat.track();
+        looks.pace.track();
         page.model.tables.with_untracked(summary)
     };
     let latest = move || {
-        looks.beat.track();
+        looks.pace.track();
         page.model.tables.with_untracked(words::mounts::latest)
     };
     let compares = Memo::new(move |_| looks.comparing.get() && ids.with(|ids| ids.len() > 1));
     view! {
         <section id="mounts" class="pane mounts" aria-label="Mount tables" tabindex="-1">
             <header>
-                <h2>"Mounts"</h2>
+                <Below page pane=Pane::Mounts/>
                 <span class="hint">{hint}</span>
                 <Controls looks ids/>
             </header>
@@ -91,33 +85,6 @@ pub fn MountsPane(page: Page) -> impl IntoView {
             </div>
         </section>
     }
-}
-
-/// Follows the tables, but not faster than the page can show them.
-fn keep_time(page: Page, looks: Looks) {
-    let last = StoredValue::new(f64::NEG_INFINITY);
-    let waits = StoredValue::new(false);
-    let beat = move || {
-        waits.set_value(false);
-        looks.spent.set_value(0.0);
-        last.set_value(now());
-        looks.beat.update(|beat| *beat = beat.wrapping_add(1));
-    };
-    Effect::new(move |_| {
-        page.model.tables.track();
-        let pause = PAUSE.max(looks.spent.get_value() * PAUSE_TIMES);
-        let left = last.get_value() + pause - now();
-        if left <= 0.0 {
-            beat();
-        } else if !waits.get_value() {
-            waits.set_value(true);
-            set_timeout(beat, Duration::from_millis(left.ceil() as u64));
-        }
-    });
-}
-
-fn now() -> f64 {
-    window().performance().map_or_else(js_sys::Date::now, |performance| performance.now())
 }
 
 #[component]
@@ -182,18 +149,18 @@ fn alone(cards: &[Card]) -> Vec<(ViewId, HashSet<MountId>)> {
 fn CardView(page: Page, looks: Looks, id: ViewId, alone: Memo<Vec<(ViewId, HashSet<MountId>)>>) -> impl IntoView {
     let card = move |tell: fn(&Card) -> String| {
         Memo::new(move |_| {
-            looks.beat.track();
+            looks.pace.track();
             page.model.tables.with_untracked(|tables| tables.card(id).map(tell).unwrap_or_default())
         })
     };
     let of_card = move |read: fn(&Card) -> Option<u64>| {
         Memo::new(move |_| {
-            looks.beat.track();
+            looks.pace.track();
             page.model.tables.with_untracked(|tables| tables.card(id).and_then(read))
         })
     };
     let mark = Memo::new(move |_| {
-        looks.beat.track();
+        looks.pace.track();
         page.model.tables.with_untracked(|tables| tables.card(id).map(|card| card.mark).unwrap_or_default())
     });
     let ordinal = of_card(|card| Some(card.view.ordinal.into()));
@@ -221,16 +188,13 @@ fn CardView(page: Page, looks: Looks, id: ViewId, alone: Memo<Vec<(ViewId, HashS
     let revision = of_card(|card| Some(card.revision()));
     let lines = Memo::new(move |_| {
         revision.track();
-        let began = now();
         let filter = looks.filter.with(|filter| filter.trim().to_lowercase());
         let look = |unfolded: &HashSet<MountId>| {
             let look = Look { form: looks.form.get(), filter: &filter, unfolded, most: most.get() };
             let of_card = |card: &Card| alone.with(|alone| lines::lines(card, alone, &look));
             page.model.tables.with_untracked(|tables| tables.card(id).map(of_card).unwrap_or_default())
         };
-        let lines: Lines = unfolded.with(look);
-        looks.spent.update_value(|spent| *spent += now() - began);
-        lines
+        looks.pace.spend(|| unfolded.with(look))
     });
     let newest = Memo::new(move |_| lines.with(Lines::newest));
     Effect::new(move |_| {
@@ -304,34 +268,6 @@ fn CardView(page: Page, looks: Looks, id: ViewId, alone: Memo<Vec<(ViewId, HashS
             </Show>
         </article>
     }
-}
-
-/// How wide a card is, in a word, for the style sheet. A container query would say the same, but with some hundred rows
-/// in the container Chromium 156 spends 25 ms more on each change of style anywhere in the page.
-fn width_of(card: NodeRef<Article>) -> RwSignal<&'static str> {
-    let width = RwSignal::new("middle");
-    Effect::new(move |_| {
-        let Some(card) = card.get() else { return };
-        let seen = card.clone();
-        let resized = Closure::<dyn Fn()>::new(move || {
-            let now = match seen.client_width() {
-                ..360 => "narrow",
-                360..640 => "middle",
-                640.. => "wide",
-            };
-            if width.try_get_untracked().is_some_and(|before| before != now) {
-                width.set(now);
-            }
-        });
-        let Ok(observer) = ResizeObserver::new(resized.as_ref().unchecked_ref()) else { return };
-        observer.observe(&card);
-        // The browser calls it as long as it observes.
-        let held = StoredValue::new_local((observer, resized));
-        on_cleanup(move || {
-            held.try_with_value(|(observer, _)| observer.disconnect());
-        });
-    });
-    width
 }
 
 /// The arrow keys go from row to row; Enter opens one.

@@ -8,8 +8,8 @@ use shared::mount::Mount;
 use shared::protocol::ViewId;
 use shared::tables::{self, Field};
 
-use super::{Looks, lines::MOST_SHOWN, now};
-use crate::tables::Card;
+use super::{Looks, lines::MOST_SHOWN};
+use crate::tables::{Card, Tables};
 use crate::{Page, words};
 
 /// A mount of one table, of the other, or of both.
@@ -49,19 +49,17 @@ pub fn Compare(page: Page, looks: Looks, ids: Memo<Vec<ViewId>>) -> impl IntoVie
     };
     let (left_is, right_is) = (of(left, |ids| ids.first().copied()), of(right, |ids| ids.iter().max().copied()));
     let pairs = Memo::new(move |_| {
-        looks.beat.track();
-        let began = now();
+        looks.pace.track();
         let (left, right) = (left_is.get(), right_is.get());
-        let pairs = page.model.tables.with_untracked(|tables| {
+        let compared = |tables: &Tables| {
             let rows = |id: Option<ViewId>| id.and_then(|id| tables.card(id)).map(mounts).unwrap_or_default();
             compare(&rows(left), &rows(right))
-        });
-        looks.spent.update_value(|spent| *spent += now() - began);
-        pairs
+        };
+        looks.pace.spend(|| page.model.tables.with_untracked(compared))
     });
     let name = move |id: Memo<Option<ViewId>>| {
         Memo::new(move |_| {
-            looks.beat.track();
+            looks.pace.track();
             let named = |id| page.model.tables.with_untracked(|tables| tables.card(id).map(words::mounts::card));
             id.get().and_then(named).unwrap_or_default()
         })
@@ -79,7 +77,7 @@ pub fn Compare(page: Page, looks: Looks, ids: Memo<Vec<ViewId>>) -> impl IntoVie
     let summary = move || pairs.with(|pairs| summary(pairs, &left_name.get(), &right_name.get()));
     let choose = move |chosen: RwSignal<Option<ViewId>>, is: Memo<Option<ViewId>>, label: &'static str| {
         let options = move || {
-            looks.beat.track();
+            looks.pace.track();
             let cards = page.model.tables.with_untracked(|tables| {
                 tables.cards().iter().map(|card| (card.view.id, words::mounts::card(card))).collect::<Vec<_>>()
             });

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use shared::mount::{Mount, MountId};
 use shared::reach::{Hidden, hidden};
 use shared::tables::{device_nodes, tree_order};
+use shared::trace::Origin;
 
 use crate::tables::{Card, Mark};
 use crate::words;
@@ -60,6 +61,8 @@ pub struct Line {
     pub only_here: bool,
     /// Why no path leads to it.
     pub hidden: Option<Hidden>,
+    /// The call that made it, where it was made and not copied.
+    pub origin: Option<Arc<Origin>>,
     /// The names of the device nodes that it stands for, and whether they are shown too.
     pub nodes: Option<(Vec<String>, bool)>,
 }
@@ -114,6 +117,7 @@ pub fn lines(card: &Card, alone: &HashSet<MountId>, look: &Look<'_>) -> Lines {
             prefix: if look.filter.is_empty() { words::prefix(&row.mount, parent).len() } else { 0 },
             only_here: alone.contains(&row.mount.id) && !row.mark.is_gone(),
             hidden: hidden.get(&row.mount.id).copied().filter(|_| !row.mark.is_gone()),
+            origin: card.origin(row.mount.id).filter(|origin| !origin.copied && !row.mark.is_gone()).cloned(),
             nodes: None,
         };
         let key = Key::Row(row.mount.id, row.mark.is_gone());

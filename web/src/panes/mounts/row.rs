@@ -6,11 +6,14 @@ use leptos::html::Tr;
 use leptos::prelude::*;
 use shared::mount::MountId;
 use shared::protocol::ViewId;
+use shared::timeline::Timeline;
 
 use super::Looks;
 use super::lines::{Form, Key, Line, Lines};
+use crate::icons::Icon;
+use crate::model::Pane;
 use crate::tables::Mark;
-use crate::{Page, words};
+use crate::{Page, panes, words};
 
 /// How high a row is, in pixels (web/style/panes.css).
 pub const ROW: f64 = 20.0;
@@ -98,6 +101,7 @@ fn MountRow(page: Page, looks: Looks, view: ViewId, line: Memo<Option<Line>>) ->
             data-state=move || words::mark_name(mark.get())
             data-only-here=is(|line| line.only_here)
             data-hidden=is(|line| line.hidden.is_some())
+            data-carried=is(|line| line.origin.as_ref().is_some_and(|origin| origin.carried_by.is_some()))
         >
             <th scope="row" data-depth=of_line(depth) title=of_line(|line| words::mounts::path(&line.mount.mount_point))>
                 <button tabindex="-1" aria-expanded=move || open.get().to_string()
@@ -125,11 +129,54 @@ fn depth(line: &Line) -> String {
     line.depth.min(5).to_string()
 }
 
+/// Where the mount comes from: the call that made it, with the line of the runtime and what there is to know of it.
+#[component]
+fn MadeBy(page: Page, looks: Looks, view: ViewId, line: Memo<Option<Line>>) -> impl IntoView {
+    let origin = Memo::new(move |_| {
+        looks.pace.track();
+        let id = line.with(|line| line.as_ref().map(|line| line.mount.id))?;
+        page.model.tables.with_untracked(|tables| tables.card(view)?.origin(id).cloned())
+    });
+    let told = move || match origin.get() {
+        None => view! { <dd>"It was there before Newroot looked."</dd> }.into_any(),
+        Some(origin) => {
+            let (made, meaning) = words::calls::origin(&origin);
+            let id = origin.call;
+            let warnings = move || {
+                let warnings = |calls: &Timeline| calls.get(id).map(|call| call.warnings.clone()).unwrap_or_default();
+                page.model
+                    .calls
+                    .with(warnings)
+                    .into_iter()
+                    .map(|warning| {
+                        view! { <span class="warning">{Icon::WARNING.show()} <span>{warning}</span></span> }
+                    })
+                    .collect_view()
+            };
+            let known = page.model.calls.with_untracked(|calls| calls.get(id).is_some());
+            let show = move |_| {
+                page.model.opened.set(Some(id));
+                panes::enter(page, Pane::Calls);
+            };
+            view! {
+                <dd>
+                    <code>{made}</code> " " <span>{meaning}</span> " "
+                    {panes::code_link(page, origin.line.clone())} " "
+                    {known.then(|| view! { <button class="code-link" on:click=show>"Show the call"</button> })}
+                    {(!origin.copied).then_some(warnings)}
+                </dd>
+            }
+            .into_any()
+        }
+    };
+    view! { <div class="made-by"><dt>"Made by"</dt>{told}</div> }
+}
+
 /// Every field of the mount in words.
 #[component]
 fn Fields(page: Page, looks: Looks, view: ViewId, line: Memo<Option<Line>>) -> impl IntoView {
     let fields = move || {
-        looks.beat.track();
+        looks.pace.track();
         let line = line.get()?;
         page.model.tables.with_untracked(|tables| {
             let card = tables.card(view)?;
@@ -154,7 +201,7 @@ fn Fields(page: Page, looks: Looks, view: ViewId, line: Memo<Option<Line>>) -> i
             show_row(&row, 2.0 * ROW);
         }
     });
-    view! { <tr node_ref=row class="fields"><td colspan="11"><dl>{fields}</dl></td></tr> }
+    view! { <tr node_ref=row class="fields"><td colspan="11"><dl><MadeBy page looks view line/>{fields}</dl></td></tr> }
 }
 
 #[component]
@@ -206,19 +253,25 @@ pub fn note(page: Page, mark: Signal<Mark>) -> impl IntoView {
 /// What is said of a row besides its content: all that holds, in words.
 fn row_note(page: Page, line: Memo<Option<Line>>) -> impl IntoView {
     let mark = Signal::derive(move || line.with(|line| line.as_ref().map(|line| line.mark).unwrap_or_default()));
-    let is_hidden = Memo::new(move |_| line.with(|line| line.as_ref().is_some_and(|line| line.hidden.is_some())));
-    let is_alone = Memo::new(move |_| line.with(|line| line.as_ref().is_some_and(|line| line.only_here)));
-    move || match is_hidden.get() {
-        true => {
-            let marked = move || {
-                if mark.get() == Mark::None { String::new() } else { format!(", {}", words::mark_name(mark.get())) }
-            };
-            view! { <span class="note">"hidden"{marked}</span> }.into_any()
+    let is = move |tell: fn(&Line) -> bool| Memo::new(move |_| line.with(|line| line.as_ref().is_some_and(tell)));
+    let (is_hidden, is_alone) = (is(|line| line.hidden.is_some()), is(|line| line.only_here));
+    let leaked = Memo::new(move |_| {
+        line.with(|line| line.as_ref().and_then(|line| line.origin.clone())).and_then(|origin| origin.carried_by)
+    });
+    let warned = Memo::new(move |_| {
+        let origin = line.with(|line| line.as_ref().and_then(|line| line.origin.clone()));
+        origin.is_some_and(|origin| page.model.warned.with(|warned| warned.contains(&origin.call)))
+    });
+    let marked =
+        move || if mark.get() == Mark::None { String::new() } else { format!(", {}", words::mark_name(mark.get())) };
+    move || match (leaked.get(), warned.get()) {
+        _ if is_hidden.get() => view! { <span class="note">"hidden"{marked}</span> }.into_any(),
+        (Some(group), _) => {
+            view! { <span class="note warning">{format!("by peer group {}", group.0)}{marked}</span> }.into_any()
         }
-        false if is_alone.get() && mark.get() == Mark::None => {
-            view! { <span class="note">"only here"</span> }.into_any()
-        }
-        false => note(page, mark).into_any(),
+        (None, true) => view! { <span class="note warning">"see warning"{marked}</span> }.into_any(),
+        _ if is_alone.get() && mark.get() == Mark::None => view! { <span class="note">"only here"</span> }.into_any(),
+        _ => note(page, mark).into_any(),
     }
 }
 

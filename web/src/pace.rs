@@ -1,0 +1,63 @@
+//! When to look: what shows something that may change a thousand times a second follows it, but not faster than the
+//! page can show it.
+
+use std::time::Duration;
+
+use leptos::prelude::*;
+
+/// Between two looks, in milliseconds: no screen shows more.
+const PAUSE: f64 = 16.0;
+/// And this many times as long as the look took: under a storm the page stays usable.
+const PAUSE_TIMES: f64 = 4.0;
+
+/// A beat that follows something.
+#[derive(Clone, Copy)]
+pub struct Pace {
+    beat: RwSignal<u32>,
+    /// How many milliseconds were spent since the last beat.
+    spent: StoredValue<f64>,
+}
+
+impl Pace {
+    /// Follows what `track` tracks.
+    pub fn following(track: impl Fn() + 'static) -> Pace {
+        let pace = Pace { beat: RwSignal::new(0), spent: StoredValue::new(0.0) };
+        let last = StoredValue::new(f64::NEG_INFINITY);
+        let waits = StoredValue::new(false);
+        let beat = move || {
+            waits.set_value(false);
+            pace.spent.set_value(0.0);
+            last.set_value(now());
+            pace.beat.update(|beat| *beat = beat.wrapping_add(1));
+        };
+        Effect::new(move |_| {
+            track();
+            let pause = PAUSE.max(pace.spent.get_value() * PAUSE_TIMES);
+            let left = last.get_value() + pause - now();
+            if left <= 0.0 {
+                beat();
+            } else if !waits.get_value() {
+                waits.set_value(true);
+                set_timeout(beat, Duration::from_millis(left.ceil() as u64));
+            }
+        });
+        pace
+    }
+
+    /// Looks again at each beat.
+    pub fn track(self) {
+        self.beat.track();
+    }
+
+    /// Does what a look takes, and counts how long that is.
+    pub fn spend<T>(self, look: impl FnOnce() -> T) -> T {
+        let began = now();
+        let seen = look();
+        self.spent.update_value(|spent| *spent += now() - began);
+        seen
+    }
+}
+
+fn now() -> f64 {
+    window().performance().map_or_else(js_sys::Date::now, |performance| performance.now())
+}
