@@ -141,7 +141,7 @@ for (const theme of ["dark", "light"]) {
   test(`in the ${theme} theme letters can be made larger, and a screen reader be served; both are remembered`, async () => {
     const { page, context, complaints } = await openPage(playground, { theme });
     const rows = async () => {
-      await type(page, "host", "clear; echo size $(stty size)");
+      await type(page, "host", "clear; echo; echo size $(stty size)");
       await shows(page, "host", "\nsize ");
       const said = await page.locator("[data-terminal=host] .xterm-rows").innerText();
       return Number(said.match(/^size (\d+)/m)[1]);

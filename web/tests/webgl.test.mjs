@@ -85,7 +85,7 @@ test("a terminal that is seen is drawn by WebGL after its first prompt, and by t
     const host = document.querySelector("[data-terminal=host]").getBoundingClientRect();
     return host.width - lines.width < 40;
   });
-  await type(page, "host", "clear; echo size $(stty size)");
+  await type(page, "host", "clear; echo; echo size $(stty size)");
   await shows(page, "host", "\nsize ");
   const said = await page.locator("[data-terminal=host] .xterm-accessibility-tree").innerText();
   const letter = await page.evaluate(() => document.querySelector("[data-terminal=host] .xterm-screen").getBoundingClientRect().width) / Number(said.match(/size \d+ (\d+)/)[1]);
