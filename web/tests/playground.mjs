@@ -124,7 +124,7 @@ export function inCgroup(pid, name) {
 export async function openPage(playground, { theme = "dark", size = { width: 1280, height: 720 }, context: more } = {}) {
   const context = await playground.browser.newContext({ viewport: size, colorScheme: theme, ...more });
   // A machine with much else to do takes its time; nothing is timed by this.
-  context.setDefaultTimeout(20_000);
+  context.setDefaultTimeout(90_000);
   const page = await context.newPage();
   const complaints = [];
   page.on("console", (message) => {
