@@ -172,7 +172,8 @@ for (const theme of ["dark", "light"]) {
     assert.equal(await text.count(), 0);
     await type(page, "host", "true");
     await page.keyboard.press("Control+0");
-    assert.equal(await rows(), usual);
+    await type(page, "host", "clear; echo; echo size $(stty size)");
+    await shows(page, "host", `\nsize ${usual} `);
     assert.deepEqual(await page.evaluate(() => ["newroot-terminal-size", "newroot-screen-reader"].map((key) => localStorage.getItem(key))), [null, null]);
     assert.deepEqual(complaints, []);
     await context.close();
