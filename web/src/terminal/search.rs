@@ -103,8 +103,10 @@ fn find(xterm: &Terminal, addon: &SearchAddon, query: &Query, way: Way) {
     options.set_case_sensitive(query.case);
     options.set_decorations(&decorations);
     if way == Way::Newest {
-        // A search goes on from what is selected.
+        // A search goes on from what is selected, and keeps the marks of the same words though upper and lower case have
+        // begun to matter.
         xterm.clear_selection();
+        addon.clear_decorations();
     }
     match way {
         Way::Newest | Way::Up => addon.find_previous(&query.text, &options),
