@@ -84,7 +84,17 @@ async fn each_watched_call_is_told_when_it_succeeds_and_when_it_fails() {
     bad.plain(libc::SYS_execveat, &[here, nothing, 0, 0, 0]);
     bad.plain(libc::SYS_mount, &[8, nothing, 8, 0, 8]);
     bad.plain(libc::SYS_pivot_root, &[nothing, 8]);
-    let (_playground, mut page, _registry) = lab_with(vec![("good", good), ("bad", bad)]).await;
+    let mut nobody = Program::new();
+    let root = nobody.bytes(b"/");
+    nobody.plain(libc::SYS_setuid, &[1000]);
+    nobody.plain(libc::SYS_chroot, &[root]);
+    let (_playground, mut page, _registry) = lab_with(vec![("good", good), ("bad", bad), ("nobody", nobody)]).await;
+    assert_eq!(calls_of(&mut page, "nobody").await, [r#"chroot("/") = EPERM"#]);
+    let refused = page.call("chroot", "/").map(|call| call.state.clone());
+    assert!(
+        matches!(&refused, Some(CallState::Failed { why: Some(why), .. }) if why.contains("CAP_SYS_CHROOT")),
+        "{refused:?}"
+    );
     assert_eq!(
         calls_of(&mut page, "good").await,
         [

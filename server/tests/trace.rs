@@ -96,7 +96,6 @@ async fn each_call_of_the_runtime_is_shown_at_its_line() {
         ("execve", r#""/bin/sh", ["/bin/sh", "-c""#, Some("run-command: command.exec()")),
     ] {
         let (waiting, over) = next(&mut page, name).await;
-        println!("{}({}) {:?} {:?}", waiting.name, arguments(&waiting), waiting.line, over.state);
         assert_eq!(waiting.name, name);
         assert!(arguments(&waiting).contains(words), "{waiting:?}");
         match line {
@@ -104,7 +103,9 @@ async fn each_call_of_the_runtime_is_shown_at_its_line() {
             None => assert_eq!(waiting.line, None),
         }
         assert!(matches!(over.state, CallState::Returned { .. }), "{over:?}");
-        println!("  {:?} {:?}", over.changes, over.warnings);
+        if name == "clone" {
+            assert!(!over.changes.is_empty(), "the copies of a namespace's rows: {over:?}");
+        }
     }
     page.until("its output", |page| page.text_since(HOST, 0).contains("=inside=")).await;
     page.tell(&ToLab::StepThrough { on: false }).await;
@@ -209,7 +210,6 @@ async fn a_call_that_fails_tells_why_and_one_without_effect_warns() {
         ("chroot / /bin/plain", "execve", "/bin/plain", "is not executable"),
         ("chroot / /srv", "execve", r#""/srv""#, "/srv is a directory"),
         ("cd /dev; umount /dev; cd", "umount2", "/dev", "another mount lies on it"),
-        ("setpriv --bounding-set -all chroot /srv/a true", "chroot", "/srv/a", "it takes CAP_SYS_CHROOT"),
     ] {
         page.calls.clear();
         page.output_of(HOST, command).await;

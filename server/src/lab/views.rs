@@ -179,7 +179,7 @@ impl Views {
         }
         let live = self.views.get_mut(&key);
         if let Some(live) = live.filter(|live| live.members.is_empty()) {
-            live.has_members(vec![process]);
+            live.has_members(&key, vec![process]);
             return Ok(Some(live.view.id));
         }
         Ok(self.views.get(&key).map(|live| live.view.id))
