@@ -223,7 +223,7 @@ test("progress outlives a reload, a reset, a server, and a machine", async () =>
 });
 
 test("one lesson leads to the next and back, nothing is locked, and an address opens its step", async () => {
-  const { page, context, complaints } = await openPage(playground);
+  const { page, context, complaints } = await openPage(playground, { at: "" });
   const heading = (name) => page.getByRole("heading", { level: 2, name, exact: true }).waitFor();
   // Who comes without an address begins with the chapter.
   await heading("Two shells, two mount tables");
