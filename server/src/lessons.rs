@@ -2,6 +2,7 @@
 //! binary, or read from a directory. How one is written is told in `lessons/README.md`; who has got how far in one is not
 //! known here.
 
+mod cgroups;
 mod code;
 mod error;
 mod folder;
@@ -113,9 +114,8 @@ fn read(folder: &Folder, image: &Image, runtime: &[SourceFile]) -> Result<Parsed
     if !folder::is_name(&folder.slug) {
         return Err(error(folder::LESSON, (1, Problem::FolderName)));
     }
-    // Neither has a line break, so that faults are told with the file's own line numbers.
-    let source = text(&folder.lesson)
-        .map_err(|fault| error(folder::LESSON, fault))?
+    // None has a line break, so that faults are told with the file's own line numbers.
+    let source = cgroups::name(&text(&folder.lesson).map_err(|fault| error(folder::LESSON, fault))?)
         .replace("{image}", image.name)
         .replace("{why-image}", image.why);
     let mut code_steps = Steps::of(runtime);

@@ -16,6 +16,7 @@ mod cli {
     pub mod lab_image;
     pub mod lab_options;
     pub mod labs;
+    pub mod lessons;
     pub mod mirror;
     pub mod pull;
     pub mod serve;
@@ -63,6 +64,9 @@ enum Verb {
     Doctor(cli::serve::Options),
     /// Show the labs that run on this machine, or end them.
     Labs(cli::labs::Options),
+    /// Check lessons: that they are well-formed, and can be done.
+    #[command(subcommand)]
+    Lessons(cli::lessons::Verb),
     /// What `run` starts in the new namespaces.
     #[command(hide = true)]
     Child(RunOptions),
@@ -83,6 +87,7 @@ fn main() -> ExitCode {
         Verb::Serve(options) => cli::serve::run(options),
         Verb::Doctor(options) => Ok(cli::doctor::run(&options)),
         Verb::Labs(options) => cli::labs::run(&options),
+        Verb::Lessons(verb) => cli::lessons::run(verb),
         Verb::Lab => with_log(lab::process::main),
         Verb::Init => with_log(lab::init::main),
     };

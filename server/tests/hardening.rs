@@ -59,13 +59,13 @@ async fn the_root_of_a_lab_is_nobody_on_the_machine() {
         "mount -t securityfs none /mnt",
         "mount -t configfs none /mnt",
         "mount -t bpf none /mnt",
-        // Its own limits, by each version of cgroups.
+        // Its own limits, by each version of cgroups; and cgroups of controllers that no lab is given.
         "mount -t cgroup -o pids none /mnt && echo max > /mnt/pids.max",
         "mount -t cgroup -o memory none /mnt && echo -1 > /mnt/memory.limit_in_bytes",
         "mount -t cgroup -o pids none /mnt && echo /tmp/said > /mnt/release_agent",
         "mount -t cgroup2 none /mnt && echo max > /mnt/pids.max",
-        "mount -t cgroup -o pids none /mnt && mkdir /mnt/below",
-        "mount -t cgroup2 none /mnt && mkdir /mnt/below",
+        "mount -t cgroup -o devices none /mnt && mkdir /mnt/below",
+        "mount -t cgroup -o freezer none /mnt && mkdir /mnt/below",
         // The machine's clock, and the machine.
         "date -s 2000-01-01; test $(date +%Y) = 2000",
         "hwclock -w",

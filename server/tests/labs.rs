@@ -6,7 +6,7 @@ mod common;
 
 use std::collections::BTreeSet;
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use common::playground::{CONTAINER, HOST, Page, Playground};
 use common::{Registry, busybox};
@@ -18,7 +18,7 @@ fn lab_processes(playground: &Playground) -> Vec<i32> {
     let names: Vec<_> = common::names_in(&playground.labs());
     let all = fs::read_dir("/proc").unwrap().filter_map(|entry| entry.unwrap().file_name().to_str()?.parse().ok());
     all.filter(|pid: &i32| {
-        let cgroups = fs::read_to_string(format!("/proc/{pid}/cgroup")).unwrap_or_default();
+        let cgroups = common::cgroups_of(Path::new(&format!("/proc/{pid}")));
         names.iter().any(|name| cgroups.contains(name.as_str()))
     })
     .collect()
@@ -191,10 +191,8 @@ async fn nothing_is_left_when_a_lab_has_ended() {
     for cgroup in cgroups {
         assert!(!cgroup.exists(), "{cgroup:?} is left");
     }
-    let processes = fs::read_dir("/proc")
-        .unwrap()
-        .flatten()
-        .filter(|entry| fs::read_to_string(entry.path().join("cgroup")).is_ok_and(|cgroups| cgroups.contains(&name)));
+    let processes =
+        fs::read_dir("/proc").unwrap().flatten().filter(|entry| common::cgroups_of(&entry.path()).contains(&name));
     assert_eq!(processes.count(), 0, "processes are left in the lab's cgroup");
     page.until("the close", |page| page.closed.is_some()).await;
     assert_eq!(page.closed, Some(CLOSE_LAB_ENDED));

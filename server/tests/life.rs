@@ -7,6 +7,7 @@ mod common;
 use std::collections::BTreeSet;
 use std::fs;
 use std::os::unix::fs::MetadataExt;
+use std::path::Path;
 use std::time::Instant;
 
 use common::playground::{CONTAINER, HOST, NO_UPSTREAM, Page, Playground, has_row};
@@ -25,8 +26,7 @@ fn processes(playground: &Playground) -> BTreeSet<i32> {
 /// Processes in the cgroup of a lab.
 fn processes_of(lab: &str) -> BTreeSet<i32> {
     let all = fs::read_dir("/proc").unwrap().filter_map(|entry| entry.unwrap().file_name().to_str()?.parse().ok());
-    let inside =
-        |pid: &i32| fs::read_to_string(format!("/proc/{pid}/cgroup")).is_ok_and(|cgroups| cgroups.contains(lab));
+    let inside = |pid: &i32| common::cgroups_of(Path::new(&format!("/proc/{pid}"))).contains(lab);
     all.filter(inside).collect()
 }
 

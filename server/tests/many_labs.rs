@@ -33,7 +33,7 @@ fn traces(playground: &Playground, labs: &BTreeSet<String>) -> Traces {
     let children = children.map(|task| fs::read_to_string(task.unwrap().path().join("children")).unwrap_or_default());
     let all = fs::read_dir("/proc").unwrap().map(|entry| entry.unwrap().path());
     let ours = |path: &PathBuf| {
-        let cgroups = fs::read_to_string(path.join("cgroup")).unwrap_or_default();
+        let cgroups = common::cgroups_of(path);
         labs.iter().any(|lab| cgroups.contains(lab.as_str()))
     };
     let processes: Vec<PathBuf> = all.filter(ours).collect();

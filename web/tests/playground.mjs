@@ -112,9 +112,10 @@ export async function labOf(context) {
   return createHash("sha256").update(value).digest("hex").slice(0, 32);
 }
 
-/** Whether a process is in a cgroup of this name. */
+/** Whether a process is in a cgroup of this name. One that has ended, and is not reaped yet, is in none. */
 export function inCgroup(pid, name) {
   try {
+    if (/\) [ZX] [^)]*$/.test(readFileSync(`/proc/${pid}/stat`, "utf8"))) return false;
     return readFileSync(`/proc/${pid}/cgroup`, "utf8").includes(name);
   } catch {
     return false; // Not a process, or one that has just ended.

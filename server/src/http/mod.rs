@@ -48,12 +48,38 @@ pub struct Site {
     pub hosts: Vec<String>,
 }
 
+impl Site {
+    /// Has the labs ask what the lessons do that pages get now, and says whether those are for the image that needs a
+    /// network.
+    async fn teach(&self) -> bool {
+        let has_image = match lessons::IMAGE.parse() {
+            Ok(name) => self.store.can_pull(&name).await,
+            Err(_) => false,
+        };
+        self.classroom.set_checks(self.lessons.borrow().choice.checks(has_image));
+        has_image
+    }
+}
+
+/// Keeps what the labs ask as the lessons are, from the start of the server on.
+async fn keep_teaching(site: Arc<Site>) {
+    let mut lessons = site.lessons.clone();
+    loop {
+        site.teach().await;
+        // Lessons that cannot change tell so by an error.
+        if lessons.changed().await.is_err() {
+            return;
+        }
+    }
+}
+
 /// Serves the site until `stop` is ready.
 pub async fn serve(
     listener: TcpListener,
     site: Arc<Site>,
     stop: impl Future<Output = ()> + Send + 'static,
 ) -> io::Result<()> {
+    tokio::spawn(keep_teaching(site.clone()));
     axum::serve(listener, router(site)).with_graceful_shutdown(stop).await
 }
 
@@ -108,11 +134,7 @@ pub fn router(site: Arc<Site>) -> Router {
     let changes = shelf.clone();
     // Made for an image that can be pulled right now.
     let lessons = async move |State(site): State<Arc<Site>>, headers: HeaderMap| {
-        let has_image = match lessons::IMAGE.parse() {
-            Ok(name) => site.store.can_pull(&name).await,
-            Err(_) => false,
-        };
-        shelf.lessons(has_image).answer(&headers)
+        shelf.lessons(site.teach().await).answer(&headers)
     };
     Router::new()
         .route("/", get(assets::index))

@@ -1,16 +1,33 @@
 //! A lab's cgroup: made and removed by the server, entered by the lab process. Plain file writes, on cgroup v1
 //! (one hierarchy per controller) and v2 (cgroups(7), Documentation/admin-guide/cgroup-v2.rst).
+//!
+//! ```text
+//! newroot/ID          the lab's limits, which are the machine's root's
+//! ├ lab               the lab process and the zygote
+//! └ machine           delegated to the learner: the root of the sandbox's cgroup namespace
+//!   ├ init            PID 1 and the shells, to begin with
+//!   └ …               what the learner makes
+//! ```
 
 use std::collections::BTreeSet;
 use std::fs;
 use std::io;
-use std::os::unix::fs::FileExt;
+use std::ops::ControlFlow;
+use std::os::fd::AsFd;
+use std::os::unix::fs::{FileExt, chown};
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
+
+mod delegated;
+mod groups;
+pub mod inside;
+mod tree;
+
+pub use delegated::{Delegated, MOST};
 
 /// What a lab may use at most.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -67,6 +84,10 @@ pub enum Error {
 }
 
 const CONTROLLERS: [&str; 3] = ["memory", "pids", "cpu"];
+/// Where the lab process and the zygote are.
+const LAB: &str = "lab";
+/// The learner's own part.
+const MACHINE: &str = "machine";
 /// Where a server puts itself if it must not stay in the cgroup that those of the labs are made in.
 const LEAF: &str = "newroot-server";
 const CPU_PERIOD_MICROSECONDS: u64 = 100_000;
@@ -79,7 +100,38 @@ impl Cgroup {
             Some(root) if has_controllers(root) => vec![create_v2(root, name, limits)?],
             _ => create_v1(&hierarchies, name, limits)?,
         };
+        for directory in &directories {
+            make(&directory.join(LAB))?;
+            let machine = directory.join(MACHINE);
+            make(&machine)?;
+            if is_version_2(directory) {
+                write(&machine.join("cgroup.max.descendants"), MOST)?;
+                write(&machine.join("cgroup.max.depth"), delegated::DEEPEST)?;
+            }
+        }
         Ok(Cgroup { directories })
+    }
+
+    /// Gives the learner's part to this user of the machine (cgroups(7), "Delegation": the directory, and the files that
+    /// say who is in it and what it hands on, but none with a limit). Opens it for those who will have no path to it.
+    pub fn delegate(&self, owner: u32) -> io::Result<Delegated> {
+        let give = |path: &Path| match chown(path, Some(owner), Some(owner)) {
+            // Each version has files that the other has not.
+            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+            _ => Ok(()),
+        };
+        let delegate = |directory: &PathBuf| {
+            // With version 2, who moves a process writes to that of the common ancestor, too; PID 1 comes from `lab`. No
+            // process can be in this one, and none in the sandbox has a path to it.
+            give(&directory.join("cgroup.procs"))?;
+            let machine = directory.join(MACHINE);
+            give(&machine)?;
+            for name in ["cgroup.procs", "cgroup.threads", "cgroup.subtree_control", "tasks"] {
+                give(&machine.join(name))?;
+            }
+            Ok(fs::File::open(machine)?.into())
+        };
+        Ok(Delegated { directories: self.directories.iter().map(delegate).collect::<io::Result<_>>()? })
     }
 
     /// Writes down which one it is, for [`Cgroup::recorded`]: whoever looks for it later may stand in another cgroup.
@@ -103,7 +155,7 @@ impl Cgroup {
     /// Moves the calling process in. With v1 a process enters each controller's hierarchy on its own.
     pub fn enter(&self) -> io::Result<()> {
         // Writing 0 means the writer itself, whatever its number is in the PID namespace of the hierarchy's mount.
-        self.directories.iter().try_for_each(|directory| fs::write(directory.join("cgroup.procs"), "0"))
+        self.directories.iter().try_for_each(|directory| fs::write(directory.join(LAB).join("cgroup.procs"), "0"))
     }
 
     /// Opens what tells of its use; the result needs neither path nor privilege any more.
@@ -121,7 +173,7 @@ impl Cgroup {
         for directory in &self.directories {
             // One write on v2 (Linux 5.14), race-free; on v1 a pass over the list, which the caller repeats.
             if fs::write(directory.join("cgroup.kill"), "1").is_err() {
-                for pid in processes_below(directory) {
+                for pid in processes_below(directory).unwrap_or_default() {
                     let _already_gone = kill(pid, Signal::SIGKILL);
                 }
             }
@@ -162,6 +214,7 @@ fn create_v2(root: &Path, name: &str, limits: &Limits) -> Result<PathBuf, Error>
     enable_controllers(&parent)?;
     let directory = parent.join(name);
     make(&directory)?;
+    enable_controllers(&directory)?;
     write(&directory.join("memory.max"), limits.memory)?;
     // A machine that swaps would let a lab have more than its memory; where there is no swap there is no such file.
     let _no_swap = fs::write(directory.join("memory.swap.max"), "0");
@@ -197,7 +250,17 @@ fn create_v1(hierarchies: &Hierarchies, name: &str, limits: &Limits) -> Result<V
         }
         directories.insert(directory);
     }
+    // A version 2 beside it has no controllers that we need. But the learner's part of it is theirs as well.
+    if let Some(root) = &hierarchies.v2 {
+        let directory = root.join("newroot").join(name);
+        make(&directory)?;
+        directories.insert(directory);
+    }
     Ok(directories.into_iter().collect())
+}
+
+fn is_version_2(directory: &Path) -> bool {
+    directory.join("cgroup.controllers").exists()
 }
 
 /// Where this process stands in each mounted hierarchy.
@@ -262,21 +325,19 @@ fn processes(directory: &Path) -> Vec<Pid> {
     list.lines().filter_map(|line| line.parse().ok()).map(Pid::from_raw).collect()
 }
 
-fn processes_below(directory: &Path) -> Vec<Pid> {
-    let entries = fs::read_dir(directory).into_iter().flatten().flatten();
-    let below = entries.filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_dir()));
-    let mut all: Vec<Pid> = below.flat_map(|entry| processes_below(&entry.path())).collect();
-    all.extend(processes(directory));
-    all
+fn processes_below(directory: &Path) -> io::Result<Vec<Pid>> {
+    let top = fs::File::open(directory)?;
+    let mut all = processes(directory);
+    tree::each_below(&top, |below, _| {
+        let list = delegated::read(below, "cgroup.procs").unwrap_or_default();
+        all.extend(list.lines().filter_map(|line| line.parse().ok()).map(Pid::from_raw));
+        ControlFlow::Continue(())
+    })?;
+    Ok(all)
 }
 
 fn remove_tree(directory: &Path) -> io::Result<()> {
-    for entry in fs::read_dir(directory)? {
-        let entry = entry?;
-        if entry.file_type()?.is_dir() {
-            remove_tree(&entry.path())?;
-        }
-    }
+    tree::remove_below(fs::File::open(directory)?.as_fd())?;
     fs::remove_dir(directory)
 }
 

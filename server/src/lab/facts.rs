@@ -3,11 +3,13 @@
 //! than the bounds allow there are no facts, and nothing is judged until it has less.
 
 use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
 
 use nix::unistd::Pid;
 use shared::mount::Mount;
 use shared::reach::hidden;
 
+use super::cgroup::Delegated;
 use super::views::LiveView;
 use crate::checks::Facts;
 use crate::checks::facts::{self, MOST_PROCESSES, MOST_ROWS, bounded};
@@ -35,6 +37,8 @@ pub struct Seen {
     pub hostnames: HashMap<u64, String>,
     /// The paths that lessons ask about.
     pub paths: Vec<String>,
+    /// The learner's cgroup.
+    pub cgroup: Arc<Delegated>,
 }
 
 /// There is more of something than is looked at.
@@ -116,6 +120,10 @@ pub fn gather(seen: Seen, digests: &mut Digests) -> Result<Facts, TooMuch> {
     // The machine's first; the others as they have appeared.
     views.sort_by_key(|view| (!view.processes.contains(&1), view.id));
     let root = Root::of(seen.init);
+    let cgroups = seen.cgroup.groups().into_iter().map(|group| {
+        let members = group.processes.iter().filter_map(|pid| inside.get(pid).copied());
+        facts::Cgroup { processes: members.collect(), ..group }
+    });
     Ok(Facts {
         machine: views.first().cloned().unwrap_or_default(),
         views,
@@ -124,6 +132,6 @@ pub fn gather(seen: Seen, digests: &mut Digests) -> Result<Facts, TooMuch> {
         files: files::look(root.as_ref(), &seen.paths, digests),
         images: images::look(root.as_ref())?,
         trace: Vec::new(),
-        cgroups: Vec::new(),
+        cgroups: cgroups.collect(),
     })
 }

@@ -14,6 +14,7 @@ use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::{TcpListener, UnixStream};
 use tokio::process::Command;
 use tokio::sync::watch;
+use tokio::task::spawn_blocking;
 use tokio::time::{sleep, timeout};
 
 use shared::protocol::Limits;
@@ -375,10 +376,15 @@ async fn remove(directory: &Path, cgroup: &Cgroup) {
     let emptied = async {
         // A process stays in its cgroup until it is reaped; on v1 nothing tells of that.
         loop {
-            cgroup.kill();
-            match cgroup.remove() {
-                Ok(()) => return,
-                Err(_busy) => sleep(Duration::from_millis(5)).await,
+            // Off this thread: a learner may have left thousands of cgroups.
+            let cgroup = cgroup.clone();
+            let removed = spawn_blocking(move || {
+                cgroup.kill();
+                cgroup.remove()
+            });
+            match removed.await {
+                Ok(Ok(())) => return,
+                _busy => sleep(Duration::from_millis(5)).await,
             }
         }
     };

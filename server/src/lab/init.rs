@@ -14,6 +14,7 @@ use std::thread;
 
 use nix::errno::Errno;
 use nix::mount::{MntFlags, MsFlags, mount, umount2};
+use nix::sched::{CloneFlags, unshare};
 use nix::sys::signal::Signal;
 use nix::sys::wait::{Id, WaitPidFlag, WaitStatus, waitid};
 use nix::unistd::{chdir, pivot_root, sethostname};
@@ -21,6 +22,7 @@ use serde::{Deserialize, Serialize};
 
 use shared::protocol::{Exit, Size, TerminalId};
 
+use super::cgroup::{self, Delegated};
 use super::channel::Channel;
 use super::sandbox::{DEVICES, Overlay, Settings, Step, StepError};
 use super::terminal::opening;
@@ -80,8 +82,8 @@ const SUDO: &str = "#!/bin/sh\n# You are root in this machine: sudo has nothing 
     while [ \"${1#-}\" != \"$1\" ]; do shift; done\nexec \"${@:-sh}\"\n";
 
 /// Builds the machine and executes `newroot init` in it, in the fork that the zygote has made for it.
-pub fn build(channel: &Channel, settings: &Settings) -> ! {
-    let failed = match build_and_exec(channel, settings) {
+pub fn build(channel: &Channel, settings: &Settings, cgroup: &Delegated) -> ! {
+    let failed = match build_and_exec(channel, settings, cgroup) {
         Ok(never) => match never {},
         Err(error) => FromInit::Failed { message: error.to_string() },
     };
@@ -90,11 +92,15 @@ pub fn build(channel: &Channel, settings: &Settings) -> ! {
     exit(1)
 }
 
-fn build_and_exec(channel: &Channel, settings: &Settings) -> Result<Infallible, StepError> {
+fn build_and_exec(channel: &Channel, settings: &Settings, cgroup: &Delegated) -> Result<Infallible, StepError> {
     // A zygote that dies must not leave a sandbox behind.
     nix::sys::prctl::set_pdeathsig(Signal::SIGKILL).step("ask for the zygote's death")?;
     sethostname(&settings.hostname).step("set the host name")?;
+    // A cgroup namespace is rooted where its maker is: first into the delegated cgroup, and then the namespace.
+    cgroup.enter().step("enter the learner's cgroup")?;
+    unshare(CloneFlags::CLONE_NEWCGROUP).step("make a cgroup namespace")?;
     make_root(settings)?;
+    cgroup::inside::mount_hierarchies(cgroup)?;
     make_dev()?;
     furnish(&settings.hostname)?;
     // pivot_root(".", ".") stacks the old root over the new one, at the same place; detaching it leaves the new.

@@ -18,7 +18,7 @@ use tokio_tungstenite::tungstenite::protocol::Role;
 
 use shared::protocol::Limits;
 
-use super::cgroup::{Cgroup, Meter};
+use super::cgroup::{Cgroup, Delegated, Meter};
 use super::handover::{self, Look, Reply, Request, Status};
 use super::sandbox::{self, Overlay, Prepared, Step, StepError};
 use super::state::Lab;
@@ -65,7 +65,7 @@ pub fn main() -> Result<(), StepError> {
     runtime::default_signals();
     sys::close_all_but(&mut [0, 1, 2]).step("close what the server was started with")?;
     let config: Config = serde_json::from_reader(io::stdin().lock()).step("read the lab's configuration")?;
-    let Built { listener, prepared, meter, user } = build(&config)?;
+    let Built { listener, prepared, meter, cgroup, user } = build(&config)?;
     privileges::drop_all(user)?;
 
     let runtime =
@@ -74,7 +74,7 @@ pub fn main() -> Result<(), StepError> {
     tasks
         .block_on(&runtime, async {
             // Only now there is a sandbox: nothing of the learner runs while this process has a privilege.
-            let lab = Lab::start(&config, meter, prepared).await?;
+            let lab = Lab::start(&config, meter, cgroup, prepared).await?;
             let listener = UnixListener::from_std(listener)?;
             writeln!(io::stdout(), "{READY}")?;
             serve(&lab, listener).await;
@@ -90,6 +90,7 @@ struct Built {
     listener: StdUnixListener,
     prepared: Prepared,
     meter: Meter,
+    cgroup: Delegated,
     user: Uid,
 }
 
@@ -100,17 +101,18 @@ fn build(config: &Config) -> Result<Built, StepError> {
     listener.set_nonblocking(true).step("listen in the lab's directory")?;
     // While the cgroup hierarchy is still in reach.
     let meter = config.cgroup.meter().step("open the cgroup's files")?;
+    let cgroup = config.cgroup.delegate(ids.first).step("give the learner a cgroup")?;
     let settings = sandbox::Settings {
         rootfs: config.rootfs.clone(),
         hostname: config.hostname.clone(),
         disk: config.limits.disk,
         overlay: config.overlay,
     };
-    let prepared = sandbox::prepare(&settings, &ids, &config.directory)?;
+    let prepared = sandbox::prepare(&settings, &ids, &cgroup, &config.directory)?;
     let user = Uid::from_raw(ids.lab);
     // Held by the zygote from now on, and by this process until both are gone.
     std::mem::forget(ids);
-    Ok(Built { listener, prepared, meter, user })
+    Ok(Built { listener, prepared, meter, cgroup, user })
 }
 
 /// Answers the server until the lab ends, then gives pages a moment to close.

@@ -13,6 +13,7 @@ use nix::unistd::{Gid, Pid, Uid, chdir, pivot_root, setresgid, setresuid};
 use serde::{Deserialize, Serialize};
 use tokio::sync::Mutex;
 
+use super::cgroup::Delegated;
 use super::channel::{AsyncChannel, Channel};
 use super::init::FromInit;
 use super::program::Program;
@@ -96,8 +97,13 @@ pub const DEVICES: [&str; 6] = ["null", "zero", "full", "random", "urandom", "tt
 
 /// Prepares everything that needs root, and starts the zygote. The calling process, which must have one thread, ends
 /// up in a mount namespace of its own whose root is a small tmpfs with nothing but what a sandbox is made of.
-/// `directory` is any directory; it is covered in that namespace only.
-pub fn prepare(settings: &Settings, ids: &UidRange, directory: &Path) -> Result<Prepared, StepError> {
+/// `directory` is any directory; it is covered in that namespace only. The machines will be in `cgroup`.
+pub fn prepare(
+    settings: &Settings,
+    ids: &UidRange,
+    cgroup: &Delegated,
+    directory: &Path,
+) -> Result<Prepared, StepError> {
     // Taken first: /proc/self/exe leads to a mount of the namespace we are in, and a copy can only be made there.
     let program = Program::take()?;
     // A mount namespace of our own, cut off from the machine's: nothing below may propagate there.
@@ -108,7 +114,7 @@ pub fn prepare(settings: &Settings, ids: &UidRange, directory: &Path) -> Result<
     make_base(directory, program)?;
     let overlay = settings.overlay.map_or_else(best_overlay, Ok)?;
 
-    let zygote = fork_zygote(&Settings { overlay: Some(overlay), ..settings.clone() }, ids)?;
+    let zygote = fork_zygote(&Settings { overlay: Some(overlay), ..settings.clone() }, ids, cgroup)?;
     let user_namespace = map_ids(zygote.pid, ids)?;
     zygote.tell(&ToZygote::BecomeRoot)?;
 
@@ -237,7 +243,7 @@ struct Newborn {
 
 /// Starts the zygote in a user namespace that belongs to the lab's user. A namespace is owned by the effective user
 /// who makes it, and its owner has all capabilities in it from outside: that is what the lab keeps when it drops the rest.
-fn fork_zygote(settings: &Settings, ids: &UidRange) -> Result<Newborn, StepError> {
+fn fork_zygote(settings: &Settings, ids: &UidRange, cgroup: &Delegated) -> Result<Newborn, StepError> {
     let (channel, theirs) = Channel::pair().step("make the zygote's socket")?;
     let (root, lab) = (Uid::from_raw(0), Uid::from_raw(ids.lab));
     let (root_group, lab_group) = (Gid::from_raw(0), Gid::from_raw(ids.lab));
@@ -246,7 +252,7 @@ fn fork_zygote(settings: &Settings, ids: &UidRange) -> Result<Newborn, StepError
     // Changing the effective user cleared the effective capabilities; some distributions let only CAP_SYS_ADMIN make
     // user namespaces.
     sys::raise_capabilities().step("raise capabilities again")?;
-    let pid = runtime::clone(CloneFlags::CLONE_NEWUSER, || zygote::main(&theirs, settings, ids))
+    let pid = runtime::clone(CloneFlags::CLONE_NEWUSER, || zygote::main(&theirs, settings, ids, cgroup))
         .step("make a user namespace")?;
     setresuid(root, root, root).step("become root again")?;
     setresgid(root_group, root_group, root_group).step("become root's group again")?;

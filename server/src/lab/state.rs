@@ -16,7 +16,7 @@ use tokio::time::{Instant, sleep, timeout};
 
 use shared::protocol::{Exit, MachineId, Offset, Size, Terminal as Described, TerminalId};
 
-use super::cgroup::Meter;
+use super::cgroup::{Delegated, Meter};
 use super::init::{FromInit, ToInit};
 use super::judge::Judge;
 use super::machine::Machine;
@@ -84,7 +84,7 @@ pub struct Lab {
 impl Lab {
     /// Starts the sandbox and all that goes on in a lab by itself, as tasks of the running event loop: it must be one of
     /// one thread.
-    pub async fn start(config: &Config, meter: Meter, prepared: Prepared) -> io::Result<Rc<Lab>> {
+    pub async fn start(config: &Config, meter: Meter, cgroup: Delegated, prepared: Prepared) -> io::Result<Rc<Lab>> {
         let lab = Rc::new(Lab {
             hostname: config.hostname.clone(),
             machine_id: MachineId(format!("{:016x}", getrandom::u64().map_err(io::Error::other)?)),
@@ -104,7 +104,7 @@ impl Lab {
             looking: Arc::default(),
             ended: RefCell::default(),
             lifetime: Lifetime::new(&config.limits),
-            usage: Usage::new(config.limits.clone(), meter),
+            usage: Usage::new(config.limits.clone(), meter, cgroup),
         });
         lab.start_machine().await?;
         spawn_local(lab.clone().hear_news());
@@ -112,6 +112,7 @@ impl Lab {
         spawn_local(lab.clone().judge_when_due());
         spawn_local(lab.clone().end_in_time());
         spawn_local(lab.clone().watch_use());
+        spawn_local(lab.clone().watch_cgroups());
         Ok(lab)
     }
 

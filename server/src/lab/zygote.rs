@@ -12,6 +12,7 @@ use nix::sys::wait::{WaitPidFlag, waitpid};
 use nix::unistd::{Gid, Uid, setgroups, setresgid, setresuid};
 use serde::{Deserialize, Serialize};
 
+use super::cgroup::Delegated;
 use super::channel::Channel;
 use super::init;
 use super::sandbox::{Settings, Step, StepError};
@@ -54,8 +55,8 @@ pub enum FromZygote {
 }
 
 /// The life of the zygote, from the fork on.
-pub fn main(channel: &Channel, settings: &Settings, ids: &UidRange) -> ! {
-    if keep_only(channel, ids).is_err() {
+pub fn main(channel: &Channel, settings: &Settings, ids: &UidRange, cgroup: &Delegated) -> ! {
+    if keep_only(channel, ids, cgroup).is_err() {
         exit(1);
     }
     loop {
@@ -68,7 +69,7 @@ pub fn main(channel: &Channel, settings: &Settings, ids: &UidRange) -> ! {
         let answer = match request {
             ToZygote::BecomeRoot => become_root().map(|()| FromZygote::Done),
             ToZygote::LockMounts => lock_mounts().map(|()| FromZygote::Done),
-            ToZygote::Start => start(descriptors.pop(), settings),
+            ToZygote::Start => start(descriptors.pop(), settings, cgroup),
             ToZygote::Hostname => hostname(descriptors.pop()),
         };
         let answer = answer.unwrap_or_else(|error| FromZygote::Failed { message: error.to_string() });
@@ -80,12 +81,14 @@ pub fn main(channel: &Channel, settings: &Settings, ids: &UidRange) -> ! {
 
 /// A fork inherits every descriptor; what the learner's side can reach must hold none of the lab's or the server's.
 /// The lock on the uid range stays: the range is taken as long as any process of the lab lives.
-fn keep_only(channel: &Channel, ids: &UidRange) -> io::Result<()> {
+fn keep_only(channel: &Channel, ids: &UidRange, cgroup: &Delegated) -> io::Result<()> {
     for standard in 0..=2 {
         let null = OpenOptions::new().read(true).write(true).open("/dev/null")?;
         sys::place(null.into(), standard)?;
     }
-    sys::close_all_but(&mut [0, 1, 2, channel.as_raw_fd(), ids.lock.as_raw_fd()])
+    let mut kept = vec![0, 1, 2, channel.as_raw_fd(), ids.lock.as_raw_fd()];
+    kept.extend(cgroup.descriptors());
+    sys::close_all_but(&mut kept)
 }
 
 fn become_root() -> Result<(), StepError> {
@@ -101,16 +104,17 @@ fn lock_mounts() -> Result<(), StepError> {
         .step("make the zygote's mounts private")
 }
 
-fn start(channel: Option<OwnedFd>, settings: &Settings) -> Result<FromZygote, StepError> {
+fn start(channel: Option<OwnedFd>, settings: &Settings, cgroup: &Delegated) -> Result<FromZygote, StepError> {
     let channel = channel.ok_or(io::ErrorKind::InvalidInput).step("start a sandbox without a channel")?;
+    cgroup.empty().step("remove the former machine's cgroups")?;
     let namespaces = CloneFlags::CLONE_NEWNS
         | CloneFlags::CLONE_NEWPID
         | CloneFlags::CLONE_NEWNET
         | CloneFlags::CLONE_NEWUTS
-        | CloneFlags::CLONE_NEWIPC
-        | CloneFlags::CLONE_NEWCGROUP;
+        | CloneFlags::CLONE_NEWIPC;
     let channel = Channel::from(channel);
-    let pid = runtime::clone(namespaces, || init::build(&channel, settings)).step("make the sandbox's namespaces")?;
+    let pid =
+        runtime::clone(namespaces, || init::build(&channel, settings, cgroup)).step("make the sandbox's namespaces")?;
     Ok(FromZygote::Started { pid: pid.as_raw() })
 }
 

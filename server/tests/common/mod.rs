@@ -2,7 +2,7 @@
 //! registry, a server and its pages.
 //! All of it needs root, Debian's docker-registry, skopeo and busybox-static, and fails without.
 
-#![allow(dead_code, reason = "each test file uses a part of it")]
+#![allow(dead_code, unused_imports, reason = "each test file uses a part of it")]
 #![allow(clippy::unwrap_used, reason = "a test that cannot be set up fails")]
 
 pub mod bench;
@@ -23,6 +23,15 @@ use std::process::{Command, Output, Stdio};
 
 pub use image::*;
 pub use registry::*;
+
+/// The cgroups that a process is in, given its directory in /proc; none of one that has ended. Until somebody has asked for
+/// its exit status, version 2 still names its last.
+pub fn cgroups_of(process: &Path) -> String {
+    let stat = fs::read_to_string(process.join("stat")).unwrap_or_default();
+    // PID (PROGRAM) STATE …, and a program's name may have parentheses.
+    let has_ended = stat.rsplit_once(") ").is_none_or(|(_, state)| state.starts_with(['Z', 'X']));
+    if has_ended { String::new() } else { fs::read_to_string(process.join("cgroup")).unwrap_or_default() }
+}
 
 /// The binary under test, with an environment in which no other registry than the named one can come into play, and no
 /// password.

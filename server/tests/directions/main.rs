@@ -16,7 +16,7 @@ const MODULES: &[(&str, &[&str])] = &[
     ("classroom", &["checks", "lab", "lessons", "registry", "runtime", "sys"]),
     ("doctor", &["lab", "runtime", "sys"]),
     ("lab", &["checks", "runtime", "sys"]),
-    ("lessons", &["checks", "sys"]),
+    ("lessons", &["checks", "runtime", "sys"]),
     ("checks", &[]),
     ("registry", &["runtime", "sys"]),
     ("runtime", &[]),

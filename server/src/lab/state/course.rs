@@ -95,6 +95,7 @@ impl Lab {
             terminals: terminals.collect(),
             hostnames: HashMap::new(),
             paths: self.tasks.paths(),
+            cgroup: self.cgroup(),
         };
         {
             let views = self.views();

@@ -3,28 +3,33 @@
 use std::cell::Cell;
 use std::path::PathBuf;
 use std::rc::Rc;
+use std::sync::Arc;
 use std::time::Duration;
 
 use shared::protocol::{Limits, Used};
 use tokio::time::sleep;
 
-use super::super::cgroup::Meter;
+use super::super::cgroup::{self, Delegated, Meter};
 use super::Lab;
 
 /// A look at three small files this often costs nothing; nobody is told of what has not changed.
 const LOOK_EACH: Duration = Duration::from_secs(3);
 
+/// Some thousand cgroups can be made between two of these looks, and no more.
+const COUNT_EACH: Duration = Duration::from_secs(1);
+
 /// A lab's limits, and the means to see what it uses of them.
 pub(super) struct Usage {
     limits: Limits,
     meter: Meter,
+    cgroup: Arc<Delegated>,
     used: Cell<Used>,
 }
 
 impl Usage {
     /// Nothing is known yet.
-    pub fn new(limits: Limits, meter: Meter) -> Usage {
-        Usage { limits, meter, used: Cell::default() }
+    pub fn new(limits: Limits, meter: Meter, cgroup: Delegated) -> Usage {
+        Usage { limits, meter, cgroup: Arc::new(cgroup), used: Cell::default() }
     }
 }
 
@@ -50,6 +55,19 @@ impl Lab {
             processes: self.usage.meter.processes(),
             disk: disk.map_or(0, |disk| disk.blocks().saturating_sub(disk.blocks_free()) * disk.fragment_size()),
         }
+    }
+
+    /// The learner's part of the cgroup.
+    pub(super) fn cgroup(&self) -> Arc<Delegated> {
+        self.usage.cgroup.clone()
+    }
+
+    /// Ends a lab that makes too many cgroups, where the kernel does not count them.
+    pub(super) async fn watch_cgroups(self: Rc<Self>) {
+        while !self.usage.cgroup.has_too_many() {
+            sleep(COUNT_EACH).await;
+        }
+        self.end(&format!("it has made more than {} cgroups", cgroup::MOST));
     }
 
     /// Looks while there is a page to be told.
