@@ -10,6 +10,10 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use common::playground::{CONTAINER, HOST, Page, Playground};
+use newroot::lab::Handle;
+use newroot::lessons::Choice;
+use serde_json::{Value, json};
+use shared::lesson::Block;
 use shared::protocol::{CLOSE_LAB_ENDED, ToLab};
 
 /// Where a lab has its controllers, and what the files of its limits are called: differently in the two versions.
@@ -296,9 +300,10 @@ async fn version_2_is_delegated_as_far_as_this_machine_has_it() {
 #[tokio::test]
 async fn a_lab_that_makes_cgroups_without_end_ends_and_they_are_removed() {
     let playground = Playground::start(None);
-    let mut page = playground.open(&playground.new_cookie()).await;
+    let cookie = playground.new_cookie();
+    let mut page = playground.open(&cookie).await;
+    let gone = common::names_in(&playground.labs()).remove(0);
     let mut neighbour = playground.open(&playground.new_cookie()).await;
-    let labs = common::names_in(&playground.labs());
     let Names { pids, .. } = names(&mut page).await;
     if pids == VERSION_2.pids {
         println!("the kernel counts them here: nothing ends");
@@ -312,7 +317,71 @@ async fn a_lab_that_makes_cgroups_without_end_ends_and_they_are_removed() {
     assert_eq!(page.closed, Some(CLOSE_LAB_ENDED));
     assert!(page.reason.contains("more than 64 cgroups"), "{}", page.reason);
     assert!(neighbour.output_of(HOST, "echo well").await.contains("well"));
-    neighbour.until("the lab is removed", |_| common::names_in(&playground.labs()).len() == 1).await;
-    let gone = labs.iter().find(|lab| !common::names_in(&playground.labs()).contains(lab)).unwrap();
-    assert_eq!(on_the_machine(gone), [""; 0].map(PathBuf::from));
+    playground.end_lab(&cookie);
+    assert_eq!(on_the_machine(&gone), [""; 0].map(PathBuf::from));
+}
+
+#[tokio::test]
+async fn a_learners_cgroups_are_told_to_checks_with_numbers_of_the_machine() {
+    let playground = Playground::start(None);
+    let mut page = playground.open(&playground.new_cookie()).await;
+    let Names { memory, pids, cpu, memory_max, cpu_max, .. } = names(&mut page).await;
+    must(&mut page, &format!("mkdir -p {memory}/mine {pids}/mine {cpu}/mine {pids}/mine/below")).await;
+    must(
+        &mut page,
+        &format!(
+            "echo 32M > {memory}/mine/{memory_max}; echo 20 > {pids}/mine/pids.max; echo 15000 > {cpu}/mine/{cpu_max}"
+        ),
+    )
+    .await;
+    let said = page.output_of(HOST, &format!("sleep 1000 & echo $! > {memory}/mine/cgroup.procs; echo pid=$!=")).await;
+    let pid: i64 = said.rsplit("pid=").next().unwrap().split('=').next().unwrap().parse().unwrap();
+    let lab = Handle::find(&playground.labs(), Handle::ids(&playground.labs())[0]).await.unwrap();
+    let facts: Value =
+        serde_json::from_str(&lab.look().await.unwrap().facts.expect("little enough to look at")).unwrap();
+    let limits = |path, processes: &[i64], memory, pids, cpu| json!({"path": path, "processes": processes, "memory_max": memory, "pids_max": pids, "cpu_max": cpu, "oom_kills": 0});
+    assert_eq!(
+        facts["cgroups"],
+        json!([limits("/mine", &[pid], 32 << 20, 20, 15), limits("/mine/below", &[], 0, 0, 0)])
+    );
+}
+
+#[tokio::test]
+async fn the_lesson_works_as_it_is_written_and_each_task_is_done_by_its_commands_alone() {
+    let playground = Playground::start(None);
+    let mut page = playground.open(&playground.new_cookie()).await;
+    let choice = Choice::embedded().unwrap();
+    let checks: Vec<_> = choice.checks(false).into_iter().filter(|check| check.id.starts_with("05-cgroups/")).collect();
+    let lab = Handle::find(&playground.labs(), Handle::ids(&playground.labs())[0]).await.unwrap();
+    lab.set_checks(&checks).await.unwrap();
+    page.until("the tasks", |page| checks.iter().all(|check| page.tasks.contains_key(&check.id))).await;
+    let lesson = choice.lessons(false).into_iter().find(|lesson| lesson.slug == "05-cgroups").unwrap();
+    let blocks: Vec<&Block> = lesson.steps.iter().flat_map(|step| &step.blocks).collect();
+    let tasks = blocks.iter().filter_map(|block| if let Block::Task { task } = block { Some(&task.id) } else { None });
+    let mut tasks: Vec<&String> = tasks.collect();
+    tasks.reverse();
+    for block in blocks {
+        match block {
+            Block::Command { terminal, text } => {
+                let terminal = if terminal == "host" { HOST } else { CONTAINER };
+                for line in text.lines() {
+                    let before = page.output[&terminal].len();
+                    page.run(terminal, line).await;
+                    let is_back =
+                        |page: &Page| page.text_since(terminal, before).contains("# ") && page.has_prompt(terminal);
+                    page.until(&format!("a prompt after {line}"), is_back).await;
+                }
+            }
+            Block::Task { task } => {
+                page.until(&format!("task {}", task.id), |page| page.tasks.get(&task.id).is_some_and(|task| task.done))
+                    .await;
+                tasks.pop();
+            }
+            _ => {}
+        }
+        if let (Block::Task { .. }, Some(next)) = (block, tasks.last()) {
+            assert!(!page.tasks.get(*next).is_some_and(|task| task.done), "{next} is done before its commands");
+        }
+    }
+    assert!(tasks.is_empty() && page.text_since(CONTAINER, 0).contains("Read-only file system"));
 }

@@ -161,7 +161,7 @@ async fn try_answer(lab: Rc<Lab>, stream: UnixStream) -> io::Result<()> {
             handover::send(&stream, &Reply::Checks, None).await
         }
         Request::Look => {
-            let (facts, tasks) = lab.look_and_judge().await;
+            let (facts, tasks) = lab.look_afresh().await;
             let facts = facts.and_then(|facts| serde_json::to_string(&facts).ok());
             handover::send(&stream, &Reply::Look(Look { facts, tasks }), None).await
         }

@@ -1,7 +1,7 @@
 //! How far the learner is with the lessons' tasks and quizzes. What is done stays done; what a machine looks like, and what
 //! is therefore true, is found out by the judge.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
 
 use tokio::sync::watch;
@@ -14,6 +14,8 @@ use crate::checks::{Check, Done, Progress};
 /// The lessons' checks and what came of them.
 pub struct Tasks {
     checks: RefCell<Vec<Check>>,
+    /// How often they were replaced.
+    edition: Cell<u64>,
     progress: watch::Sender<Progress>,
     /// The hints that fit, by check; for those that are not done.
     hints: RefCell<HashMap<String, Vec<usize>>>,
@@ -26,6 +28,7 @@ impl Tasks {
     pub fn new(checks: Vec<Check>, progress: Progress) -> Tasks {
         Tasks {
             checks: RefCell::new(checks),
+            edition: Cell::default(),
             progress: watch::Sender::new(progress.bounded()),
             hints: RefCell::default(),
             changes: watch::Sender::default(),
@@ -50,6 +53,11 @@ impl Tasks {
             }
         });
         states.collect()
+    }
+
+    /// Which list of checks this is.
+    pub fn edition(&self) -> u64 {
+        self.edition.get()
     }
 
     /// Which version of [`Tasks::states`] this is.
@@ -84,6 +92,7 @@ impl Tasks {
     /// There are other checks from now on. What is done stays done by its name, whatever it asks now.
     pub fn replace(&self, checks: Vec<Check>) {
         self.checks.replace(checks);
+        self.edition.set(self.edition.get() + 1);
         // Numbers of hints of the former ones.
         self.hints.borrow_mut().clear();
         self.changed();

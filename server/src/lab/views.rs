@@ -181,6 +181,18 @@ impl Views {
         Ok(!ended.is_empty())
     }
 
+    /// Reads all tables, whether the kernel has told of a change or not; true where one has changed. Where none has, all of
+    /// them are as they were at one moment.
+    pub fn read_all(&mut self) -> io::Result<bool> {
+        let mut changed = false;
+        for live in self.views.values_mut() {
+            let before = live.rows.clone();
+            live.read_rows()?;
+            changed |= !Rc::ptr_eq(&before, &live.rows);
+        }
+        Ok(changed)
+    }
+
     /// Looks at all processes again: finds new views, and drops those that no process has any more.
     pub fn scan(&mut self) -> io::Result<()> {
         let (tree, cut) = self.init.map_or_else(Default::default, proc::process_tree);
@@ -208,7 +220,7 @@ impl Views {
         }
         self.not_shown.views = members.keys().filter(|key| !self.views.contains_key(key)).count() as u32;
         for (key, live) in &mut self.views {
-            live.has_members(members.remove(key).unwrap_or_default());
+            live.has_members(key, members.remove(key).unwrap_or_default());
         }
         trouble
     }
@@ -246,7 +258,7 @@ impl Views {
         }
         let id = known.map_or(ViewId(self.next_view), |(id, _)| id);
         let source = self.open(thread, &key, id)?;
-        let root = proc::root_of(thread)?;
+        let root = root_of(thread, &key)?;
         let next_ordinal = self.ordinals.len() as u32;
         let live = self.views.entry(key).or_insert_with(|| {
             self.next_view += 1;
@@ -337,11 +349,11 @@ impl LiveView {
         LiveView { view, rows: Rc::default(), text: Vec::new(), members: Vec::new(), source: None }
     }
 
-    fn has_members(&mut self, members: Vec<Pid>) {
+    fn has_members(&mut self, key: &Key, members: Vec<Pid>) {
         self.view.processes = members.iter().take(MOST_NAMED).filter_map(|&pid| proc::describe(pid).ok()).collect();
         self.view.more_processes = (members.len() - members.len().min(MOST_NAMED)) as u32;
         // A root directory can be renamed or deleted, of which nothing tells.
-        if let Some(root) = members.iter().find_map(|&pid| proc::root_of(pid).ok()) {
+        if let Some(root) = members.iter().find_map(|&pid| root_of(pid, key).ok()) {
             (self.view.root, self.view.root_deleted) = (root.path, root.deleted);
         }
         self.members = members;
@@ -363,6 +375,13 @@ impl LiveView {
         }
         Ok(())
     }
+}
+
+/// The root directory of a thread that has this view. Errors with NotFound where it has moved on meanwhile: then the root
+/// that was read would be that of another view.
+fn root_of(thread: Pid, key: &Key) -> io::Result<proc::Root> {
+    let root = proc::root_of(thread)?;
+    if proc::identify(thread)? == *key { Ok(root) } else { Err(io::ErrorKind::NotFound.into()) }
 }
 
 fn is_gone(error: &io::Error) -> bool {

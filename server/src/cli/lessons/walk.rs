@@ -106,7 +106,10 @@ impl<'a> Walk<'a> {
 
     async fn run(&mut self, block: &Block, task: Option<&Task>) -> Result<Option<Fault>> {
         for (terminal, text) in commands(block) {
-            if !self.page.run(terminal, text).await? {
+            let typed = self.page.run(terminal, text).await?;
+            // People look at what a command has done before they type the next, and so does the lab.
+            self.lab.look().await?;
+            if !typed {
                 let what = format!("`{text}` cannot be typed: the terminal `{terminal}` has no prompt");
                 let next = task.map_or_else(|| self.next_check(), |task| task.id.clone());
                 return self.fault(&next, &what).await.map(Some);
@@ -205,8 +208,10 @@ fn commands(block: &Block) -> Vec<(&str, &str)> {
 fn summary(facts: &Value) -> Vec<String> {
     let list = |value: &Value| value.as_array().cloned().unwrap_or_default();
     let views = list(&facts["views"]).into_iter().map(|view| {
-        let points: Vec<String> =
-            list(&view["rows"]).iter().map(|row| format!("{}:{}", row["point"], row["type"])).collect();
+        let points: Vec<String> = list(&view["rows"])
+            .iter()
+            .map(|row| format!("{}:{}:{}", row["point"], row["type"], row["propagation"]))
+            .collect();
         format!(
             "  view: host {}, root {}, processes {}, rows {}",
             view["host"],

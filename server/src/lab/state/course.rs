@@ -18,6 +18,8 @@ use crate::checks::{Check, Facts, Progress};
 
 /// The least time between two looks: as fast as somebody can follow ticks that appear.
 const LOOK_EACH: Duration = Duration::from_millis(100);
+/// As often are the tables read that go on changing; whoever changes them then brings another look.
+const MOST_READS: usize = 4;
 /// As many UTS namespaces are asked for their host names.
 const MOST_HOSTNAMES: usize = 16;
 
@@ -64,18 +66,29 @@ impl Lab {
         }
     }
 
+    /// Looks at everything anew, whether anything has told of a change or not.
+    pub(in super::super) async fn look_afresh(&self) -> (Option<Facts>, Vec<TaskState>) {
+        self.views().doubt_all();
+        let scanned = self.views.borrow_mut().scan();
+        if let Err(error) = scanned.and_then(|()| self.take_news()) {
+            tracing::warn!("the mount tables may be out of date: {error}");
+        }
+        self.look_and_judge().await
+    }
+
     /// Looks now, and says what was seen and how far the learner is; no facts where there is too much to look at.
-    pub(in super::super) async fn look_and_judge(&self) -> (Option<Facts>, Vec<TaskState>) {
+    async fn look_and_judge(&self) -> (Option<Facts>, Vec<TaskState>) {
         // Several may look at once; each look is whole by itself.
-        let judgement = match self.see().await {
+        let (edition, judgement) = match self.see().await {
             Ok(seen) => {
                 let looking = self.looking.clone().lock_owned().await;
-                self.judge.look(seen, self.tasks.open(), looking).await
+                (self.tasks.edition(), self.judge.look(seen, self.tasks.open(), looking).await)
             }
-            Err(TooMuch) => None,
+            Err(TooMuch) => (self.tasks.edition(), None),
         };
         let facts = judgement.map(|judgement| {
-            if self.tasks.judge(judgement.verdicts) {
+            // Verdicts name checks by their places: in a list that was replaced meanwhile those are others.
+            if edition == self.tasks.edition() && self.tasks.judge(judgement.verdicts) {
                 self.changed();
             }
             judgement.facts
@@ -97,6 +110,7 @@ impl Lab {
             paths: self.tasks.paths(),
             cgroup: self.cgroup(),
         };
+        self.settle()?;
         {
             let views = self.views();
             if views.not_shown() != Default::default() {
@@ -110,6 +124,20 @@ impl Lab {
         }
         seen.hostnames = self.hostnames(&seen.processes).await;
         Ok(seen)
+    }
+
+    /// Has all tables be read at one moment: a mount that has come between a look at one and a look at the other would seem
+    /// to be in one alone.
+    fn settle(&self) -> Result<(), TooMuch> {
+        for _ in 0..MOST_READS {
+            match self.views.borrow_mut().read_all() {
+                Ok(false) => return Ok(()),
+                // The kernel does not tell of all changes; pages hear of this one here.
+                Ok(true) => self.changed(),
+                Err(error) => tracing::warn!("the mount tables may be out of date: {error}"),
+            }
+        }
+        Err(TooMuch)
     }
 
     /// The host names in the UTS namespaces of these processes, by inode. Only who is in one can read its name.
