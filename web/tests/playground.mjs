@@ -93,7 +93,7 @@ export async function start({ image = "alpine", flags: more = [] } = {}) {
     directory,
     /** Kills the server, and starts another in its place. The labs go on. */
     async restart() {
-      await ended(server, "SIGKILL");
+      await ended(server, "SIGTERM");
       ({ server } = await serve(new URL(address).host));
     },
     async close() {
