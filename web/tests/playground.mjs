@@ -77,25 +77,16 @@ export async function start({ image = "alpine", flags: more = [] } = {}) {
   const directory = mkdtempSync(join(tmpdir(), "newroot-page-"));
   mkdirSync(screenshots, { recursive: true });
   const { registry, url } = await startRegistry(directory, image);
-  const serve = async (listen) => {
-    const flags = ["--listen", listen, "--run", `${directory}/run`, "--state", `${directory}/state`];
-    const server = spawn(process.env.NEWROOT_BIN, ["serve", ...flags, "--upstream", url, ...more], {
-      stdio: ["ignore", "pipe", "inherit"],
-    });
-    const [, address] = await lineOf(server.stdout, /(http:\/\/[0-9.:]+)/);
-    return { server, address };
-  };
-  let { server, address } = await serve("127.0.0.1:0");
+  const flags = ["--listen", "127.0.0.1:0", "--run", `${directory}/run`, "--state", `${directory}/state`];
+  const server = spawn(process.env.NEWROOT_BIN, ["serve", ...flags, "--upstream", url, ...more], {
+    stdio: ["ignore", "pipe", "inherit"],
+  });
+  const [, address] = await lineOf(server.stdout, /(http:\/\/[0-9.:]+)/);
   const browser = await launchBrowser();
   return {
     address,
     browser,
     directory,
-    /** Kills the server, and starts another in its place. The labs go on. */
-    async restart() {
-      await ended(server, "SIGTERM");
-      ({ server } = await serve(new URL(address).host));
-    },
     async close() {
       await browser.close();
       const status = await ended(server, "SIGINT");
