@@ -120,10 +120,15 @@ pub fn gather(seen: Seen, digests: &mut Digests) -> Result<Facts, TooMuch> {
     // The machine's first; the others as they have appeared.
     views.sort_by_key(|view| (!view.processes.contains(&1), view.id));
     let root = Root::of(seen.init);
-    let cgroups = seen.cgroup.groups().into_iter().map(|group| {
-        let members = group.processes.iter().filter_map(|pid| inside.get(pid).copied());
-        facts::Cgroup { processes: members.collect(), ..group }
-    });
+    let mut cgroups = seen.cgroup.groups();
+    for group in &mut cgroups {
+        for &pid in &group.processes {
+            if let Some(process) = processes.get_mut(&Pid::from_raw(pid as i32)) {
+                process.cgroup.clone_from(&group.path);
+            }
+        }
+        group.processes = group.processes.iter().filter_map(|pid| inside.get(pid).copied()).collect();
+    }
     Ok(Facts {
         machine: views.first().cloned().unwrap_or_default(),
         views,
@@ -132,6 +137,6 @@ pub fn gather(seen: Seen, digests: &mut Digests) -> Result<Facts, TooMuch> {
         files: files::look(root.as_ref(), &seen.paths, digests),
         images: images::look(root.as_ref())?,
         trace: Vec::new(),
-        cgroups: cgroups.collect(),
+        cgroups,
     })
 }
