@@ -30,7 +30,10 @@ pub fn Menu(page: Page) -> impl IntoView {
             {Icon::DOWN.show()}
         </button>
         <List page/>
-        <p id="news" class="visually-hidden" aria-live="polite">{move || news(page)}</p>
+        // Each as an element of its own: what is added is spoken, and not what was there before it.
+        <div id="news" class="visually-hidden" aria-live="polite">
+            <For each=move || news(page) key=|(id, _)| id.clone() children=|(_, words)| view! { <p>{words}</p> }/>
+        </div>
     }
 }
 
@@ -109,19 +112,17 @@ fn lesson(
     }
 }
 
-/// What was done just now, to be spoken once.
-fn news(page: Page) -> String {
+/// What was done just now in the lesson that is open, to be spoken once: the ids of tasks, and the words.
+fn news(page: Page) -> Vec<(String, String)> {
     let news = page.model.just_done.get();
-    let of_lesson = |lesson: &Lesson| {
+    let of_lesson = |lessons: &[Lesson], place: Place| {
+        let lesson = &lessons[place.lesson];
+        let so_far = words::so_far(page.model.progress.with(|progress| progress.of_lesson(lesson)));
         let all = lesson.steps.iter().flat_map(|step| tasks(&step.blocks));
-        let done: Vec<_> = all.filter(|task| news.contains(&task.id)).map(|task| words::of_html(&task.html)).collect();
-        let so_far = words::so_far(page.model.progress.with_untracked(|progress| progress.of_lesson(lesson)));
-        (!done.is_empty()).then(|| format!("Task done: {} {so_far}", done.join(" ")))
+        let done = all.filter(|task| news.contains(&task.id));
+        done.map(|task| (task.id.clone(), format!("Task done: {} {so_far}", words::of_html(&task.html)))).collect()
     };
-    page.model.lessons.with_untracked(|lessons| match lessons {
-        Loaded::Here(lessons) => lessons.iter().filter_map(of_lesson).collect::<Vec<_>>().join(" "),
-        Loaded::Waiting | Loaded::Failed => String::new(),
-    })
+    untrack(|| page.model.with_place(of_lesson)).unwrap_or_default()
 }
 
 /// Opens the list, with the keyboard on the step that is open.
