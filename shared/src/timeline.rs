@@ -243,12 +243,16 @@ mod tests {
         let mut timeline = Timeline::default();
         timeline.take(calls.to_vec());
         let now = row("noexec");
-        let after = |call, view| timeline.row_after(CallId(call), ViewId(view), MountId(7), Some(&now)).map(|row| row.options);
+        let after =
+            |call, view| timeline.row_after(CallId(call), ViewId(view), MountId(7), Some(&now)).map(|row| row.options);
         assert_eq!(after(0, 1).as_deref(), Some("ro"));
         assert_eq!(after(1, 1).as_deref(), Some("noexec"));
         assert_eq!(after(0, 2).as_deref(), Some("noexec"), "another table's changes do not count");
         calls[2].changes = vec![change(vec![], vec![row("rw,relatime")])];
         timeline.take(calls.to_vec());
-        assert_eq!(timeline.row_after(CallId(1), ViewId(1), MountId(7), None).map(|row| row.options).as_deref(), Some("rw,relatime"));
+        assert_eq!(
+            timeline.row_after(CallId(1), ViewId(1), MountId(7), None).map(|row| row.options).as_deref(),
+            Some("rw,relatime")
+        );
     }
 }

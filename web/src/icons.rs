@@ -50,8 +50,9 @@ impl Icon {
     /// Something to know.
     pub const WARNING: Icon = Icon(r#"<path d="M8 2.5 14.5 13.5h-13z"/><path d="M8 6.8v3M8 11.8h.01"/>"#);
     /// It goes along.
-    pub const FOLLOW: Icon =
-        Icon(r#"<circle cx="8" cy="8" r="2.2"/><path d="M8 1.5v2.3M8 12.2v2.3M1.5 8h2.3M12.2 8h2.3"/><circle cx="8" cy="8" r="4.7"/>"#);
+    pub const FOLLOW: Icon = Icon(
+        r#"<circle cx="8" cy="8" r="2.2"/><path d="M8 1.5v2.3M8 12.2v2.3M1.5 8h2.3M12.2 8h2.3"/><circle cx="8" cy="8" r="4.7"/>"#,
+    );
     /// Back.
     pub const PREVIOUS: Icon = Icon(r#"<path d="M10 3.5 5.5 8l4.5 4.5"/>"#);
     /// Onwards.

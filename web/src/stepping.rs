@@ -159,7 +159,10 @@ fn last(page: Page, call: &Arc<Call>) -> impl IntoView + use<> {
     };
     let more = match (reason.is_empty(), warning) {
         (false, _) => view! { <span class="reason" title=reason.clone()>{reason.clone()}</span> }.into_any(),
-        (true, Some(warning)) => view! { <span class="warning" title=warning.clone()>{Icon::WARNING.show()} {warning.clone()}</span> }.into_any(),
+        (true, Some(warning)) => {
+            view! { <span class="warning" title=warning.clone()>{Icon::WARNING.show()} {warning.clone()}</span> }
+                .into_any()
+        }
         (true, None) => view! { <span>{did}</span> }.into_any(),
     };
     view! {

@@ -200,7 +200,15 @@ impl Tables {
             None => {
                 self.cards.retain(|card| card.view.id != id);
                 let mark = if self.settled { Mark::New(now) } else { Mark::None };
-                self.cards.push(Card { view, rows: Vec::new(), mark, origins: HashMap::new(), confirmed: true, arriving: None, revision: 0 });
+                self.cards.push(Card {
+                    view,
+                    rows: Vec::new(),
+                    mark,
+                    origins: HashMap::new(),
+                    confirmed: true,
+                    arriving: None,
+                    revision: 0,
+                });
                 self.cards.sort_by_key(|card| (card.view.ordinal, card.view.id));
             }
         }

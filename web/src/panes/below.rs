@@ -53,7 +53,8 @@ pub fn Below(page: Page, pane: Pane) -> impl IntoView {
             seen.set(page.model.calls.with(|calls| calls.newest()));
         }
     });
-    let news = Memo::new(move |_| page.model.calls.with(|calls| calls.newer_than(page.model.past.get().max(seen.get()))));
+    let news =
+        Memo::new(move |_| page.model.calls.with(|calls| calls.newer_than(page.model.past.get().max(seen.get()))));
     let count = move || match news.get() {
         0 => String::new(),
         count @ 1..100 => count.to_string(),

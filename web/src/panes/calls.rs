@@ -14,11 +14,11 @@ use web_sys::HtmlElement;
 
 use super::below::Below;
 use super::width::width_of;
+use crate::Page;
 use crate::icons::Icon;
 use crate::model::Pane;
 use crate::pace::Pace;
 use crate::words::calls as words;
-use crate::Page;
 
 /// More calls than this are not in the document: each costs the browser time with every change. The list is held while
 /// somebody reads further up, so nobody misses the others by scrolling.

@@ -16,8 +16,8 @@ use shared::tables::only_in_one;
 use wasm_bindgen::JsCast;
 use web_sys::HtmlElement;
 
-use super::width::width_of;
 use super::below::Below;
+use super::width::width_of;
 use crate::icons::{NamespaceSign, hue};
 use crate::model::Pane;
 use crate::pace::Pace;

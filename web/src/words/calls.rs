@@ -140,7 +140,8 @@ fn difference(before: &Mount, after: &Mount) -> String {
     let moved = (before.mount_point != after.mount_point).then(|| format!("moved to {}", path(&after.mount_point)));
     let hung = (before.parent != after.parent).then(|| format!("on mount {} → {}", before.parent.0, after.parent.0));
     let differs = differing(before, after).into_iter();
-    let fields = differs.map(|differs| format!("{} {} → {}", field(differs), value(before, differs), value(after, differs)));
+    let fields =
+        differs.map(|differs| format!("{} {} → {}", field(differs), value(before, differs), value(after, differs)));
     moved.into_iter().chain(fields).chain(hung).collect::<Vec<_>>().join("; ")
 }
 

@@ -49,8 +49,10 @@ fn all(page: Page, call: &Arc<Call>) -> impl IntoView + use<> {
 
 /// What it changed in one table.
 fn changed(page: Page, call: &Call, change: &Change) -> impl IntoView + use<> {
-    let (table, carried, rows) =
-        page.model.tables.with(|tables| page.model.calls.with_untracked(|calls| words::change(tables, calls, call, change)));
+    let (table, carried, rows) = page
+        .model
+        .tables
+        .with(|tables| page.model.calls.with_untracked(|calls| words::change(tables, calls, call, change)));
     let row = |row: words::ChangedRow| {
         view! {
             <li data-state=row.state>
@@ -63,7 +65,7 @@ fn changed(page: Page, call: &Call, change: &Change) -> impl IntoView + use<> {
     let carried = (!carried.is_empty()).then(|| view! { <span class="carried">{carried}</span> });
     view! {
         <div class="changes">
-            <h4>{table} {carried}</h4>
+            <h3>{table} {carried}</h3>
             <ul>{rows.into_iter().map(row).collect_view()}</ul>
         </div>
     }

@@ -23,9 +23,7 @@ pub fn Entry(page: Page, id: CallId, shown: Memo<Vec<Arc<Call>>>) -> impl IntoVi
         };
         shown.with(of_id)
     });
-    let tell = move |tell: fn(&Call) -> String| {
-        move || call.with(|call| call.as_deref().map(tell).unwrap_or_default())
-    };
+    let tell = move |tell: fn(&Call) -> String| move || call.with(|call| call.as_deref().map(tell).unwrap_or_default());
     let ordinal = Signal::derive(move || call.with(|call| call.as_ref().and_then(|call| call.ordinal)));
     let is_open = move || page.model.opened.get() == Some(id);
     let toggle = move |_| page.model.opened.update(|opened| *opened = (*opened != Some(id)).then_some(id));

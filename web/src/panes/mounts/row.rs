@@ -144,9 +144,14 @@ fn MadeBy(page: Page, looks: Looks, view: ViewId, line: Memo<Option<Line>>) -> i
             let id = origin.call;
             let warnings = move || {
                 let warnings = |calls: &Timeline| calls.get(id).map(|call| call.warnings.clone()).unwrap_or_default();
-                page.model.calls.with(warnings).into_iter().map(|warning| {
-                    view! { <span class="warning">{Icon::WARNING.show()} <span>{warning}</span></span> }
-                }).collect_view()
+                page.model
+                    .calls
+                    .with(warnings)
+                    .into_iter()
+                    .map(|warning| {
+                        view! { <span class="warning">{Icon::WARNING.show()} <span>{warning}</span></span> }
+                    })
+                    .collect_view()
             };
             let known = page.model.calls.with_untracked(|calls| calls.get(id).is_some());
             let show = move |_| {
@@ -257,10 +262,13 @@ fn row_note(page: Page, line: Memo<Option<Line>>) -> impl IntoView {
         let origin = line.with(|line| line.as_ref().and_then(|line| line.origin.clone()));
         origin.is_some_and(|origin| page.model.warned.with(|warned| warned.contains(&origin.call)))
     });
-    let marked = move || if mark.get() == Mark::None { String::new() } else { format!(", {}", words::mark_name(mark.get())) };
+    let marked =
+        move || if mark.get() == Mark::None { String::new() } else { format!(", {}", words::mark_name(mark.get())) };
     move || match (leaked.get(), warned.get()) {
         _ if is_hidden.get() => view! { <span class="note">"hidden"{marked}</span> }.into_any(),
-        (Some(group), _) => view! { <span class="note warning">{format!("by peer group {}", group.0)}{marked}</span> }.into_any(),
+        (Some(group), _) => {
+            view! { <span class="note warning">{format!("by peer group {}", group.0)}{marked}</span> }.into_any()
+        }
         (None, true) => view! { <span class="note warning">"see warning"{marked}</span> }.into_any(),
         _ if is_alone.get() && mark.get() == Mark::None => view! { <span class="note">"only here"</span> }.into_any(),
         _ => note(page, mark).into_any(),
