@@ -8,7 +8,8 @@ mod common;
 use std::path::Path;
 use std::process::Stdio;
 
-use common::playground::{CONTAINER, HOST, NO_UPSTREAM, Page, Playground, has_row};
+use common::page::has_row;
+use common::playground::{CONTAINER, HOST, NO_UPSTREAM, Page, Playground};
 use common::{Layer, Registry, busybox, debian};
 use nix::sys::signal::Signal;
 use shared::protocol::{CLOSE_LAB_ENDED, ToLab};

@@ -9,7 +9,8 @@ use std::fs;
 use std::os::unix::fs::MetadataExt;
 use std::time::Instant;
 
-use common::playground::{CONTAINER, HOST, NO_UPSTREAM, Page, Playground, has_row};
+use common::page::has_row;
+use common::playground::{CONTAINER, HOST, NO_UPSTREAM, Page, Playground};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use serde_json::Value;

@@ -9,7 +9,8 @@ use std::fs;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
-use common::playground::{CONTAINER, HOST, NO_UPSTREAM, Page, Playground, has_row};
+use common::page::has_row;
+use common::playground::{CONTAINER, HOST, NO_UPSTREAM, Page, Playground};
 use futures_util::future::join_all;
 use nix::sys::signal::Signal;
 use shared::protocol::{CLOSE_LAB_ENDED, ToLab};

@@ -8,7 +8,8 @@ mod common;
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
-use common::playground::{CONTAINER, HOST, Page, Playground, has_row};
+use common::page::has_row;
+use common::playground::{CONTAINER, HOST, Page, Playground};
 use shared::mount::{Mount, MountId, parse_table};
 use shared::protocol::{TerminalId, View, ViewId};
 use shared::reach::{Hidden, hidden};

@@ -66,6 +66,12 @@ impl Pages {
         }
     }
 
+    /// Whether the last page has been gone for so long that nobody waits for it any more.
+    pub fn are_gone(&self, now: Instant) -> bool {
+        self.owner().is_none()
+            && self.away.borrow().as_ref().is_none_or(|(_, since)| now.duration_since(*since) >= AWAY)
+    }
+
     fn owner(&self) -> Option<Rc<Page>> {
         self.open.borrow().iter().rfind(|page| page.has_greeted()).cloned()
     }
@@ -113,7 +119,9 @@ mod tests {
         pages.come(Rc::new(Page::default()));
         assert!(!pages.has_room(TERMINAL, Offset(WINDOW), now), "somebody who has not greeted is nobody yet");
         assert!(pages.has_room(TERMINAL, Offset(WINDOW), now + AWAY));
+        assert!(!pages.are_gone(now) && pages.are_gone(now + AWAY));
         let _back = greeted(&pages, WINDOW);
+        assert!(!pages.are_gone(now + AWAY));
         assert!(pages.has_room(TERMINAL, Offset(WINDOW), now));
     }
 }

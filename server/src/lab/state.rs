@@ -216,6 +216,7 @@ impl Lab {
             sleep(pages::AWAY).await;
             if let Some(lab) = lab.upgrade() {
                 lab.look_for_room();
+                lab.stop_waiting_for_nobody();
             }
         });
     }

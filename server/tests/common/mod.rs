@@ -11,6 +11,7 @@ pub mod image;
 pub mod mirror;
 pub mod page;
 pub mod playground;
+pub mod program;
 pub mod proxy;
 pub mod registry;
 pub mod scripted;

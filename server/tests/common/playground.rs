@@ -19,7 +19,7 @@ use tokio::net::{TcpStream, UnixListener, UnixStream};
 use tokio_tungstenite::tungstenite::Error;
 use tokio_tungstenite::tungstenite::client::IntoClientRequest;
 
-pub use super::page::{CONTAINER, Carrier, HOST, Page, has_row};
+pub use super::page::{CONTAINER, Carrier, HOST, Page};
 
 /// A registry's address where nobody listens: tests must not ask Docker Hub.
 pub const NO_UPSTREAM: &str = "http://127.0.0.1:9";

@@ -5,6 +5,7 @@ use std::rc::Rc;
 
 use nix::unistd::Pid;
 use shared::trace::CallId;
+use tokio::time::Instant;
 
 use super::super::trace::{News, Trace};
 use super::Lab;
@@ -40,6 +41,13 @@ impl Lab {
         self.used();
         self.trace.step_through(on);
         self.changed();
+    }
+
+    /// Calls that wait for a page that does not come back go on.
+    pub(super) fn stop_waiting_for_nobody(&self) {
+        if self.trace.is_stepping() && self.pages.are_gone(Instant::now().into_std()) {
+            self.trace.step_through(false);
+        }
     }
 
     /// A page lets a call be made.

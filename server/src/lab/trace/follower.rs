@@ -6,70 +6,33 @@
 //! is told to start its call over, and so stops once before it. clone(2) is told so as well: a stop that is due when it is
 //! made would have it start over for ever, so it is followed by system call stops, which must be asked for in a stop.
 
+mod held;
+mod stops;
+mod tables;
+
 use std::collections::HashMap;
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
-use std::rc::Rc;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::ptrace;
-use nix::sys::signal::Signal;
-use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
 use nix::unistd::Pid;
-use shared::mount::PeerGroup;
-use shared::protocol::ViewId;
-use shared::trace::{Call, CallId, CallState, Origin};
+use shared::trace::{Call, CallId, CallState};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::time::{Instant, sleep_until};
 
 use super::ask::Ask;
 use super::caller::Caller;
-use super::changes::{Budget, Came, Tables};
+use super::changes::Budget;
 use super::stepping::{MOST_WAITING, Release};
-use super::warnings::warnings;
-use super::why::why;
 use super::{News, Trace};
 use crate::sys::{self, Notification};
+use held::{Held, Phase, seize};
 
 /// More threads are not held at once; their calls go on unseen.
 const MOST_HELD: usize = 256;
-
-/// Calls that change tables wait no longer for one of them to come back: it may wait for a file system.
-const LONGEST: Duration = Duration::from_millis(50);
-
-/// A call between its arrival and its end.
-struct Held {
-    /// Names it while it waits in the filter.
-    notification: Notification,
-    call: CallId,
-    ask: Ask,
-    caller: Caller,
-    /// Whether its thread is ours to stop, and its end ours to hear of.
-    seized: bool,
-    /// Whether its program is this binary.
-    is_ours: bool,
-    /// The caller's view before the call.
-    view: Option<ViewId>,
-    /// All tables before it, where it is the one that may change them.
-    before: Option<Tables>,
-    phase: Phase,
-}
-
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-enum Phase {
-    /// It was told to start over, and stops before it does.
-    Stopping,
-    /// It starts over, and will arrive once more.
-    Returning,
-    /// It waits in the filter until somebody lets it go.
-    Waiting,
-    /// It waits in the filter until another call is through that changes tables.
-    Queued,
-    /// The kernel has it; the thread stops behind it.
-    Made,
-}
 
 struct Follower<'a, H> {
     trace: &'a Trace,
@@ -293,177 +256,8 @@ impl<H: Fn(News)> Follower<'_, H> {
         Ok(())
     }
 
-    /// Looks at all tables before a call changes them, if there is time for that.
-    fn look_before(&mut self, held: &mut Held) {
-        if !self.budget.allows() {
-            return;
-        }
-        let mut views = self.trace.views.borrow_mut();
-        held.view = views.ensure(held.caller.thread, held.caller.process).ok().flatten();
-        held.before = self.budget.look(&mut views);
-        if held.before.is_some() {
-            self.window = Some(Instant::now() + LONGEST);
-        }
-    }
-
-    /// The call for which others wait is not back in time: it goes unexplained, for others change tables from here on.
-    fn give_up(&mut self) {
-        self.window = None;
-        self.held.values_mut().for_each(|held| held.before = None);
-    }
-
-    /// Looks at all tables again. What is different is what the call has changed.
-    fn look_behind(&mut self, held: &mut Held) {
-        let mut views = self.trace.views.borrow_mut();
-        let (thread, process) = (held.caller.thread, held.caller.process);
-        let (changes, came, copied) = if let Some(before) = held.before.take() {
-            self.window = None;
-            let view = views.ensure(thread, process).ok().flatten();
-            let Some(after) = self.budget.look(&mut views) else { return };
-            let (changes, came) = before.changes(&after, held.view, view);
-            (changes, came, false)
-        } else if held.ask.copies_namespace() && self.budget.allows() {
-            let Some(thread) = held.caller.in_new_namespace(held.is_clone()) else { return };
-            let process = if held.is_clone() { thread } else { process };
-            let Some(view) = views.ensure(thread, process).ok().flatten() else { return };
-            let Some(after) = self.budget.look(&mut views) else { return };
-            let (changes, came) = after.copies(view);
-            (changes, came, true)
-        } else {
-            return;
-        };
-        drop(views);
-        let Some(call) = self.trace.calls.borrow().get(held.call) else { return };
-        let mut origins = self.trace.origins.borrow_mut();
-        origins.keep_only(&self.trace.views.borrow());
-        for Came { view, row, carried_by } in came {
-            if !(copied && origins.has(view, row.id)) {
-                origins.add(view, row, &Rc::new(origin_of(&call, carried_by, copied)));
-            }
-        }
-        drop(origins);
-        self.change(held.call, |call| call.changes = changes);
-    }
-
     fn pass_on(&self, notification: &Notification) -> io::Result<()> {
         unless_killed(sys::continue_call(self.listener, notification.id))
-    }
-
-    fn look_at_all(&mut self) {
-        let threads: Vec<_> = self.held.keys().copied().collect();
-        for thread in threads {
-            if let Some(held) = self.held.remove(&thread)
-                && let Some(held) = self.look(thread, held)
-            {
-                self.held.insert(thread, held);
-            }
-        }
-    }
-
-    /// Looks whether a held thread has stopped, or is gone. Gives back what is held still.
-    fn look(&mut self, thread: Pid, mut held: Held) -> Option<Held> {
-        if !held.seized {
-            return Some(held);
-        }
-        let (stopped, status) = match wait(thread) {
-            // A thread that executes a program takes its process's number (execve(2), "Effect on process attributes").
-            Err(Errno::ECHILD) if held.caller.process != thread => (held.caller.process, wait(held.caller.process)),
-            status => (thread, status),
-        };
-        let signal = match status {
-            Ok(WaitStatus::StillAlive) => return Some(held),
-            // The stop that was asked for.
-            Ok(WaitStatus::PtraceEvent(_, Signal::SIGTRAP, _)) => None,
-            Ok(WaitStatus::PtraceSyscall(_)) => return self.follow_clone(stopped, held),
-            // A signal on its way is delivered as if we were not there.
-            Ok(WaitStatus::Stopped(_, signal)) => {
-                if held.phase != Phase::Made || held.is_clone() {
-                    let _already_gone = held.let_run(stopped, Some(signal));
-                    return Some(held);
-                }
-                Some(signal)
-            }
-            // Stopped by job control: it stays stopped when it is let go, and its call arrives anew when it goes on.
-            Ok(WaitStatus::PtraceEvent(..)) if held.phase != Phase::Made || held.is_clone() => {
-                let _already_gone = ptrace::detach(stopped, None);
-                self.end(held.call, CallState::Unseen { why: "the program was stopped before it was made".into() });
-                return None;
-            }
-            Ok(WaitStatus::PtraceEvent(..)) => None,
-            Ok(_) | Err(_) => {
-                self.close_window(&mut held);
-                self.end(held.call, CallState::Ended);
-                self.tell(&held.ask);
-                return None;
-            }
-        };
-        match held.phase {
-            Phase::Stopping => {
-                held.phase = Phase::Returning;
-                if held.is_ours {
-                    let line = self.trace.lines.borrow_mut().line_of(stopped);
-                    self.change(held.call, |call| call.line = line);
-                }
-                let _already_gone = held.let_run(stopped, None);
-                Some(held)
-            }
-            Phase::Made if !held.is_clone() => {
-                self.finish(stopped, &mut held);
-                let _already_gone = ptrace::detach(stopped, signal);
-                None
-            }
-            Phase::Returning | Phase::Waiting | Phase::Queued | Phase::Made => {
-                let _already_gone = held.let_run(stopped, None);
-                Some(held)
-            }
-        }
-    }
-
-    /// A system call stop of a clone(2): before it is made, or behind it.
-    fn follow_clone(&mut self, thread: Pid, mut held: Held) -> Option<Held> {
-        if held.phase != Phase::Made || sys::result_of_call(thread) == Err(Errno::UnknownErrno) {
-            let _already_gone = ptrace::syscall(thread, None);
-            let phase = if held.phase == Phase::Made { Phase::Returning } else { held.phase };
-            return Some(Held { phase, ..held });
-        }
-        self.finish(thread, &mut held);
-        let _already_gone = ptrace::detach(thread, None);
-        None
-    }
-
-    /// A call has its result, and its thread stands behind it.
-    fn finish(&mut self, thread: Pid, held: &mut Held) {
-        let state = match sys::result_of_call(thread) {
-            // What the kernel says to itself when a signal comes in a call that will start over.
-            Err(Errno::UnknownErrno) => CallState::Unseen { why: "a signal came, and it starts over".into() },
-            Ok(value) => CallState::Returned { value },
-            Err(errno) => failed(errno, why(&held.ask, errno, &held.caller)),
-        };
-        match state {
-            CallState::Returned { .. } => {
-                self.look_behind(held);
-                self.warn(held);
-            }
-            _ => self.close_window(held),
-        }
-        self.end(held.call, state);
-        self.tell(&held.ask);
-    }
-
-    /// Tells what is to be known of a call that has succeeded.
-    fn warn(&self, held: &Held) {
-        let changes = self.trace.calls.borrow().get(held.call).map(|call| call.changes.clone()).unwrap_or_default();
-        let warnings = warnings(&held.ask, &held.caller, self.init, &changes, &self.trace.views.borrow());
-        if !warnings.is_empty() {
-            self.change(held.call, |call| call.warnings = warnings);
-        }
-    }
-
-    /// A call that others wait for is through, and has changed nothing.
-    fn close_window(&mut self, held: &mut Held) {
-        if held.before.take().is_some() {
-            self.window = None;
-        }
     }
 
     /// Ends what was killed while it waited, as far as no stop tells of it.
@@ -517,52 +311,6 @@ impl<H: Fn(News)> Follower<'_, H> {
         let only_tables = ask.changes_tables() && !matches!(ask, Ask::PivotRoot { .. });
         (self.happened)(if only_tables { News::Tables } else { News::Processes });
     }
-}
-
-impl Held {
-    fn is_clone(&self) -> bool {
-        matches!(self.ask, Ask::Clone { .. })
-    }
-
-    fn is_to_start_over(&self) -> bool {
-        self.seized && (self.is_clone() || self.is_ours)
-    }
-
-    /// Lets a stopped thread go on, as far as the next stop that is wanted of it.
-    fn let_run(&self, thread: Pid, signal: Option<Signal>) -> nix::Result<()> {
-        if self.is_clone() { ptrace::syscall(thread, signal) } else { ptrace::cont(thread, signal) }
-    }
-}
-
-impl Notification {
-    fn is_same_call(&self, other: &Notification) -> bool {
-        (self.number, self.arguments) == (other.number, other.arguments)
-    }
-}
-
-fn origin_of(call: &Call, carried_by: Option<PeerGroup>, copied: bool) -> Origin {
-    Origin {
-        call: call.id,
-        at: call.at,
-        name: call.name.clone(),
-        process: call.process.clone(),
-        line: call.line.clone(),
-        carried_by,
-        copied,
-    }
-}
-
-fn failed(errno: Errno, why: Option<String>) -> CallState {
-    CallState::Failed { errno: format!("{errno:?}"), words: errno.desc().to_owned(), why }
-}
-
-/// System call stops are told apart from SIGTRAP.
-fn seize(thread: Pid) -> nix::Result<()> {
-    ptrace::seize(thread, ptrace::Options::PTRACE_O_TRACESYSGOOD)
-}
-
-fn wait(thread: Pid) -> nix::Result<WaitStatus> {
-    waitpid(thread, Some(WaitPidFlag::__WALL | WaitPidFlag::WNOHANG))
 }
 
 /// A call whose thread was killed meanwhile needs no answer.

@@ -184,10 +184,12 @@ mod tests {
     #[test]
     fn calls_are_written_as_in_c() {
         let text = |text: &str| Text::Is(text.as_bytes().to_vec());
-        let private = libc::MS_MGC_VAL | libc::MS_REC | libc::MS_PRIVATE;
-        let mount =
-            Ask::Mount { source: Text::Null, target: text("/"), kind: Text::Null, flags: private, data: Text::Null };
-        assert_eq!(shown(&mount), r#"mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL)"#);
+        let mount = |flags| {
+            shown(&Ask::Mount { source: Text::Null, target: text("/"), kind: Text::Null, flags, data: Text::Null })
+        };
+        assert_eq!(mount(libc::MS_REC | libc::MS_PRIVATE), r#"mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL)"#);
+        // The kernel takes the whole upper half away, as if nothing else had been in it.
+        assert_eq!(mount(libc::MS_MGC_VAL | libc::MS_RDONLY), r#"mount(NULL, "/", NULL, MS_RDONLY, NULL)"#);
         let flags = (libc::CLONE_NEWNS | libc::CLONE_NEWPID | libc::SIGCHLD) as u64;
         assert_eq!(shown(&Ask::Clone { flags, stack: 0 }), "clone(CLONE_NEWNS | CLONE_NEWPID | SIGCHLD, NULL)");
         let arguments = Arguments::Are(vec![text("sh"), text("-c")], true);
