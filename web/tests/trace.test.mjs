@@ -411,7 +411,7 @@ test("a lost connection says what becomes of the call that waits", async () => {
   await context.close();
 });
 
-test("a thousand calls a second leave the page smooth, and the document small", async () => {
+test("a storm of calls leaves the page smooth, and the document small", async () => {
   const { page, context, complaints } = await openPage(playground);
   await showCalls(page);
   const client = await context.newCDPSession(page);
