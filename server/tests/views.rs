@@ -170,7 +170,8 @@ async fn a_process_that_enters_or_leaves_a_namespace_is_found_at_once() {
 
     // The one whose table is held open goes, another stays, and the table lives on.
     page.run(HOST, "unshare --mount sh -c 'sleep 1002 & exec true'").await;
-    page.until("one that stays", |page| view(page, 2, "/").is_some_and(|(view, _)| view.processes.len() == 1)).await;
+    let is_sleep = |view: &View| view.processes.len() == 1 && view.processes[0].program == "sleep";
+    page.until("one that stays", |page| view(page, 2, "/").is_some_and(|(view, _)| is_sleep(view))).await;
     let (stays, _) = view(&page, 2, "/").unwrap().clone();
     page.output_of(
         HOST,
@@ -299,7 +300,8 @@ async fn too_many_views_and_processes_are_cut_with_a_word() {
         view.processes.len() == 16 && view.more_processes > 16
     })
     .await;
-    page.run(HOST, "killall sleep").await;
+    // A view is told as soon as it is made, and by then its process is not yet what it will be.
+    page.run(HOST, "while [ $(pidof sleep | wc -w) -lt 100 ]; do true; done; killall sleep").await;
     page.until("their end", |page| page.views.len() == 1 && page.not_shown == (0, false)).await;
     page.until("all named", |page| page.views[&host].0.more_processes == 0).await;
 }
