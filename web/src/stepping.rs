@@ -125,8 +125,7 @@ fn Bar(page: Page) -> impl IntoView {
     }
 }
 
-const LOST: &str =
-    "No connection. What waits goes on by itself if the page stays away, so that no program hangs for ever.";
+const LOST: &str = "No connection. What waits goes on by itself once no page has been here for a minute.";
 
 /// The call that waits.
 fn waiting(page: Page, call: &Arc<Call>) -> impl IntoView + use<> {

@@ -49,7 +49,7 @@ for (const theme of ["dark", "light"]) {
     await page.keyboard.press("Enter");
     const fields = other.locator("tr.fields");
     await fields.waitFor();
-    const names = ["Mount point", "Propagation", "Type", "Root", "Options", "Superblock", "Device", "Mounted on", "Mount id"];
+    const names = ["Made by", "Mount point", "Propagation", "Type", "Root", "Options", "Superblock", "Device", "Mounted on", "Mount id"];
     assert.deepEqual(await fields.locator("dt").allInnerTexts(), names);
     await page.screenshot({ path: join(screenshots, `mounts-${theme}.png`) });
     await page.keyboard.press("Enter");

@@ -95,11 +95,6 @@ export async function start({ image = "alpine", flags: more = [], browser: looks
       assert.equal(await ended(server, "SIGINT"), 0, "the old server ends well");
       ({ server } = await serve(binary, new URL(address).host));
     },
-    /** Kills the server, and starts another in its place. The labs go on. */
-    async restart() {
-      await ended(server, "SIGKILL");
-      ({ server } = await serve(process.env.NEWROOT_BIN, new URL(address).host));
-    },
     async close() {
       await browser.close();
       const status = await ended(server, "SIGINT");

@@ -17,14 +17,9 @@ pub enum Shown {
 }
 
 impl Shown {
-    /// As this browser remembers it; at first both where the window is large.
+    /// As this browser remembers it.
     pub fn remembered() -> Shown {
-        let width = window().inner_width().ok().and_then(|width| width.as_f64()).unwrap_or_default();
-        match storage::get(KEY).as_deref() {
-            Some("both") => Shown::Both,
-            None if width >= 1700.0 => Shown::Both,
-            _ => Shown::One,
-        }
+        if storage::get(KEY).is_some() { Shown::Both } else { Shown::One }
     }
 
     /// As the attribute that style sheet and tests read.
@@ -37,7 +32,7 @@ impl Shown {
 
     fn choose(self, page: Page) {
         page.below.set(self);
-        storage::set(KEY, Some(self.name()));
+        storage::set(KEY, (self == Shown::Both).then_some(self.name()));
     }
 }
 

@@ -65,7 +65,7 @@ fn changed(page: Page, call: &Call, change: &Change) -> impl IntoView + use<> {
     let carried = (!carried.is_empty()).then(|| view! { <span class="carried">{carried}</span> });
     view! {
         <div class="changes">
-            <h4>{table} {carried}</h4>
+            <h3>{table} {carried}</h3>
             <ul>{rows.into_iter().map(row).collect_view()}</ul>
         </div>
     }
