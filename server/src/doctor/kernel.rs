@@ -4,6 +4,7 @@ use std::fs;
 use std::io;
 use std::path::Path;
 
+use nix::NixPath;
 use nix::mount::{MsFlags, mount};
 use nix::sched::CloneFlags;
 use nix::unistd::getpid;
@@ -15,17 +16,19 @@ use crate::sys::{self, mount_attribute};
 
 const PLAIN: MsFlags = MsFlags::MS_NOSUID.union(MsFlags::MS_NODEV).union(MsFlags::MS_NOEXEC);
 
+/// Where file systems are mounted for a try, in a child's mount namespace alone: a directory that every machine has, and
+/// that every user reaches.
+const PLACE: &str = "/dev";
+
 const USER_AND_MOUNTS: CloneFlags = CloneFlags::CLONE_NEWUSER.union(CloneFlags::CLONE_NEWNS);
 
 /// All of them. Where there are no user namespaces, what is done in them is left out.
 pub fn examine(plan: &Plan) -> Vec<Finding> {
-    // What is mounted here for a try is mounted in a child's mount namespace alone.
-    let place = existing(&plan.run);
     let mut findings = vec![seccomp(), pidfd()];
     match user_namespaces() {
         Ok(()) => {
             findings.push(Finding::good("namespaces", "user, mount, PID, network, UTS, IPC and cgroup namespaces"));
-            findings.extend([overlay(place), proc(place), devpts(place), idmapped_mounts(&plan.state)]);
+            findings.extend([overlay(), proc(), devpts(), idmapped_mounts(&plan.state)]);
         }
         Err(error) => findings.push(Finding::lacking("namespaces", error.to_string(), mend_namespaces())),
     }
@@ -60,11 +63,11 @@ fn mend_namespaces() -> String {
 }
 
 /// A lab's root: an overlay whose upper layer is a tmpfs, mounted by the root of a user namespace, or else outside.
-fn overlay(place: &Path) -> Finding {
+fn overlay() -> Finding {
     let try_to_mount = |namespaces, options: &str| {
         probe(namespaces, || {
-            mount_on(place, "tmpfs", None)?;
-            let part = |name: &str| place.join(name);
+            mount_on(PLACE, "tmpfs", None)?;
+            let part = |name: &str| Path::new(PLACE).join(name);
             ["lower", "upper", "work", "root"].into_iter().try_for_each(|name| fs::create_dir(part(name)))?;
             let (lower, upper, work) = (part("lower"), part("upper"), part("work"));
             let (lower, upper, work) = (lower.display(), upper.display(), work.display());
@@ -84,19 +87,19 @@ fn overlay(place: &Path) -> Finding {
 }
 
 /// A lab's own /proc and /sys, which a user namespace gets only where it can see whole ones.
-fn proc(place: &Path) -> Finding {
+fn proc() -> Finding {
     let result = probe(USER_AND_MOUNTS | CloneFlags::CLONE_NEWPID | CloneFlags::CLONE_NEWNET, || {
-        mount_on(place, "proc", None)?;
+        mount_on(PLACE, "proc", None)?;
         // Read-only, as labs have it: in a container it may be had in no other way.
-        mount(Some("sysfs"), place, Some("sysfs"), PLAIN | MsFlags::MS_RDONLY, None::<&str>).map_err(io::Error::from)
+        mount(Some("sysfs"), PLACE, Some("sysfs"), PLAIN | MsFlags::MS_RDONLY, None::<&str>).map_err(io::Error::from)
     });
     let mend =
         "unmount what covers a part of /proc or /sys; `serve` does so itself in a container that has CAP_SYS_ADMIN";
     finding("proc and sysfs", "new ones can be mounted in a user namespace", result, mend)
 }
 
-fn devpts(place: &Path) -> Finding {
-    let result = probe(USER_AND_MOUNTS, || mount_on(place, "devpts", Some("newinstance,ptmxmode=0666")));
+fn devpts() -> Finding {
+    let result = probe(USER_AND_MOUNTS, || mount_on(PLACE, "devpts", Some("newinstance,ptmxmode=0666")));
     finding(
         "terminals",
         "devpts has instances of its own for each lab",
@@ -148,6 +151,6 @@ fn finding(what: &'static str, good: &str, result: io::Result<()>, mend: &str) -
     }
 }
 
-fn mount_on(place: &Path, kind: &str, options: Option<&str>) -> io::Result<()> {
+fn mount_on<P: NixPath + ?Sized>(place: &P, kind: &str, options: Option<&str>) -> io::Result<()> {
     mount(Some(kind), place, Some(kind), PLAIN, options).map_err(io::Error::from)
 }
