@@ -11,7 +11,7 @@ use std::time::Instant;
 use common::page::arguments;
 use common::playground::{CONTAINER, HOST, Page, Playground};
 use shared::protocol::{ToLab, ViewId};
-use shared::trace::{Call, CallState, MOST_CALLS};
+use shared::trace::{Call, CallKind, CallState, MOST_CALLS};
 
 /// What a call came to, in a word: its value, or its errno.
 fn outcome(page: &Page, name: &str, words: &str) -> Option<String> {
@@ -234,6 +234,29 @@ async fn a_call_that_fails_tells_why_and_one_without_effect_warns() {
                 && call.warnings.iter().any(|told| told.contains(warning))
         });
         assert!(told, "{command}: {calls:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_pull_is_followed_through_its_steps_and_other_programs_connections_are_not_told() {
+    let playground = Playground::start(None);
+    let mut page = playground.open(&playground.new_cookie()).await;
+    assert!(
+        page.output_of(HOST, "nc 127.0.0.1 9; mv /etc/hostname /etc/moved; echo =af\"\"ter=").await.contains("=after=")
+    );
+    page.tell(&ToLab::StepThrough { on: true }).await;
+    page.until("step-through", |page| page.stepping == Some(true)).await;
+    page.run(HOST, "newroot pull busybox").await;
+    next(&mut page, "execve").await;
+    page.until("the end of the pull", |page| page.text_since(HOST, 0).contains("Pulling done")).await;
+    page.tell(&ToLab::StepThrough { on: false }).await;
+    let steps: Vec<_> = page.calls.values().filter(|call| call.kind == CallKind::Step).collect();
+    assert!(steps.iter().all(|call| call.process.program == "newroot"), "{steps:?}");
+    let lines: Vec<_> = steps.iter().filter(|call| call.line.is_some()).map(|call| source(call)).collect();
+    let mut rest = lines.iter();
+    for line in ["choose-manifest: ", "download-layer: let file = scratch.file()", "pull-image: place.finish(&digest)?"]
+    {
+        assert!(rest.any(|told| told.starts_with(line)), "{line} is not among {steps:?}, {lines:?}");
     }
 }
 

@@ -54,6 +54,9 @@ pub enum CallKind {
     Program,
     /// sethostname(2).
     Name,
+    /// Calls of the taught runtime that make no container and only show where it is: connect(2), rename(2), open(2) of a
+    /// file without a name.
+    Step,
 }
 
 /// An argument of a call, decoded.

@@ -52,7 +52,8 @@ struct List {
 #[component]
 pub fn CallsPane(page: Page) -> impl IntoView {
     let pace = Pace::following(move || page.model.calls.track());
-    let without = RwSignal::new(Vec::new());
+    // Steps are for the code pane, which follows them; here they would only push the others away.
+    let without = RwSignal::new(vec![CallKind::Step]);
     let shown = Memo::new(move |_| {
         pace.track();
         let wanted = |kind| without.with(|without: &Vec<CallKind>| !without.contains(&kind));

@@ -14,12 +14,13 @@ use super::mounts::{card, field, path, value};
 use crate::tables::Tables;
 
 /// The sorts of calls, in the order of their buttons.
-pub const KINDS: [(CallKind, &str, &str); 5] = [
+pub const KINDS: [(CallKind, &str, &str); 6] = [
     (CallKind::Namespace, "namespaces", "clone, unshare and setns: who gets namespaces of their own"),
     (CallKind::Mount, "mounts", "mount, umount2 and what took their place: what is attached where"),
     (CallKind::Root, "roots", "chroot and pivot_root: where paths begin"),
     (CallKind::Program, "programs", "execve: which program a process becomes"),
     (CallKind::Name, "names", "sethostname"),
+    (CallKind::Step, "steps", "connect, open and rename of newroot itself: how far a pull is"),
 ];
 
 /// A state as the attribute that style sheet and tests read.

@@ -64,6 +64,9 @@ impl Ask {
             }
             Ask::SetHostname { name, .. } => format!("Call the machine {name}, within this UTS namespace."),
             Ask::Execute { path, .. } => format!("Replace the program of this process by {path}."),
+            Ask::Connect { .. } => "Connect to another program, perhaps on another machine.".to_owned(),
+            Ask::Rename { from, to } => format!("Call what is at {from} {to} from now on."),
+            Ask::OpenUnnamed { directory } => format!("Open a new file in {directory} that has no name."),
         }
     }
 }

@@ -3,6 +3,7 @@
 use nix::unistd::Pid;
 
 use super::memory::{Text, words};
+use crate::lab::seccomp::{OPEN, RENAME};
 use crate::sys::Notification;
 
 /// As many arguments of a program are read.
@@ -28,6 +29,9 @@ pub enum Ask {
     Chroot { path: Text },
     SetHostname { name: Text, length: u64 },
     Execute { at: Option<At>, path: Text, arguments: Arguments },
+    Connect { fd: i32, address: u64, length: u64 },
+    Rename { from: Text, to: Text },
+    OpenUnnamed { directory: Text },
 }
 
 /// What fsconfig(2) sets a key to: text for most of its commands.
@@ -105,6 +109,12 @@ impl Ask {
                 path: text(b),
                 arguments: Arguments::read(thread, c),
             },
+            libc::SYS_connect => Ask::Connect { fd: a as i32, address: b, length: c },
+            RENAME if cfg!(target_arch = "x86_64") => Ask::Rename { from: text(a), to: text(b) },
+            RENAME => Ask::Rename { from: text(b), to: text(d) },
+            number if number == OPEN.0 => {
+                Ask::OpenUnnamed { directory: text(if cfg!(target_arch = "x86_64") { a } else { b }) }
+            }
             _ => return None,
         })
     }
@@ -119,6 +129,11 @@ impl Ask {
                 | Ask::SetAttributes { .. }
                 | Ask::PivotRoot { .. }
         )
+    }
+
+    /// Whether it only shows how far the taught runtime is.
+    pub fn is_step(&self) -> bool {
+        matches!(self, Ask::Connect { .. } | Ask::Rename { .. } | Ask::OpenUnnamed { .. })
     }
 
     /// Whether it copies a mount namespace where it succeeds.

@@ -28,6 +28,7 @@ use super::caller::Caller;
 use super::changes::Budget;
 use super::stepping::{MOST_WAITING, Release};
 use super::{News, Trace};
+use crate::lab::seccomp;
 use crate::sys::{self, Notification};
 use held::{Held, Phase, seize};
 
@@ -150,6 +151,10 @@ impl<H: Fn(News)> Follower<'_, H> {
             (self.happened)(News::Processes);
             return self.pass_on(&notification);
         }
+        let is_step = seccomp::STEPS.contains(&notification.number);
+        if is_step && !seized && (thread == self.init || !self.trace.lines.borrow().is_ours(thread)) {
+            return self.pass_on(&notification);
+        }
         let (Ok(caller), Some(ask)) = (Caller::of(thread), Ask::read(&notification)) else {
             return self.pass_on(&notification);
         };
@@ -181,7 +186,7 @@ impl<H: Fn(News)> Follower<'_, H> {
     async fn admit(&mut self, thread: Pid, held: Held, before_unmount: &impl AsyncFn()) -> io::Result<()> {
         let stepping = &self.trace.stepping;
         let waiting = self.held.values().filter(|held| held.phase == Phase::Waiting).count();
-        if waiting < MOST_WAITING && stepping.holds(&held.caller, self.init) {
+        if waiting < MOST_WAITING && !held.ask.is_step() && stepping.holds(&held.caller, self.init) {
             self.change(held.call, |call| call.state = CallState::Waiting);
             self.held.insert(thread, Held { phase: Phase::Waiting, ..held });
             return Ok(());

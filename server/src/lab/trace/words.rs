@@ -28,6 +28,9 @@ impl Ask {
             Ask::SetHostname { .. } => ("sethostname", CallKind::Name),
             Ask::Execute { at: None, .. } => ("execve", CallKind::Program),
             Ask::Execute { at: Some(_), .. } => ("execveat", CallKind::Program),
+            Ask::Connect { .. } => ("connect", CallKind::Step),
+            Ask::Rename { .. } => ("rename", CallKind::Step),
+            Ask::OpenUnnamed { .. } => ("open", CallKind::Step),
         }
     }
 
@@ -120,6 +123,19 @@ impl Ask {
                 if let Some(At { flags, .. }) = at {
                     add("flags", names(*flags, &[flags::AT]));
                 }
+            }
+            Ask::Connect { fd, address, length } => {
+                add("sockfd", fd.to_string());
+                add("addr", pointer(*address));
+                add("addrlen", length.to_string());
+            }
+            Ask::Rename { from, to } => {
+                add("oldpath", from.to_string());
+                add("newpath", to.to_string());
+            }
+            Ask::OpenUnnamed { directory } => {
+                add("pathname", directory.to_string());
+                add("flags", "O_TMPFILE".to_owned());
             }
         }
         list

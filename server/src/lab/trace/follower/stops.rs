@@ -101,6 +101,8 @@ impl<H: Fn(News)> Follower<'_, H> {
         let state = match sys::result_of_call(thread) {
             // What the kernel says to itself when a signal comes in a call that will start over.
             Err(Errno::UnknownErrno) => CallState::Unseen { why: "a signal came, and it starts over".into() },
+            // It is no failure: the program sees to the connection when there is something to see.
+            Err(Errno::EINPROGRESS) => CallState::Unseen { why: "the connection is still being made".into() },
             Ok(value) => CallState::Returned { value },
             Err(errno) => failed(errno, why(&held.ask, errno, &held.caller)),
         };

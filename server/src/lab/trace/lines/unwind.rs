@@ -13,10 +13,11 @@ use nix::unistd::Pid;
 use super::binary::Binary;
 use crate::lab::trace::memory::words;
 
-/// As many words of the stack are read: 32 KiB, most of which are buffers for paths.
-const STACK: usize = 4096;
-/// More functions are not followed; the command's own code begins after some twenty.
-const DEEPEST: usize = 96;
+/// As many words of the stack are read: 256 KiB, most of which are the states of a pull's requests.
+const STACK: usize = 32768;
+/// More functions are not followed; the command's own code begins after some twenty, and in a
+/// pull after a hundred of the HTTP client's.
+const DEEPEST: usize = 256;
 /// As many words may lie between the end of the stack and the address to which the C library's call returns.
 const LEAF: usize = 48;
 
