@@ -141,16 +141,17 @@ test("wide characters, combining ones and emoji are as wide as C libraries say",
 for (const theme of ["dark", "light"]) {
   test(`in the ${theme} theme letters can be made larger, and a screen reader be served; both are remembered`, async () => {
     const { page, context, complaints } = await openPage(playground, { theme });
-    const rows = async () => {
-      await type(page, "host", "clear; echo; echo size $(stty size)");
-      await shows(page, "host", "\nsize ");
+    // What it was before is on the screen until it is cleared.
+    const rows = async (when) => {
+      await type(page, "host", `clear; echo; echo ${when} $(stty size)`);
+      await shows(page, "host", `\n${when} `);
       const said = await page.locator("[data-terminal=host] .xterm-rows").innerText();
-      return Number(said.match(/^size (\d+)/m)[1]);
+      return Number(said.match(new RegExp(`^${when} (\\d+)`, "m"))[1]);
     };
-    const usual = await rows();
+    const usual = await rows("usual");
     for (let presses = 0; presses < 5; presses++) await page.keyboard.press("Control++");
     await page.keyboard.press("Control+-");
-    const large = await rows();
+    const large = await rows("large");
     assert.ok(large < usual, `${large} lines where there were ${usual}`);
     await page.getByRole("button", { name: "Search, copy, paste, size of letters" }).click();
     await page.getByRole("button", { name: "17 px; back to their own size" }).waitFor();

@@ -35,7 +35,15 @@ pub fn CodePane(page: Page) -> impl IntoView {
     });
     let files = Memo::new(move |_| files(page, language.get()));
     let runtime = runtime(page);
+    let waiting = Memo::new(move |_| {
+        let lessons = page.model.lessons.with(|lessons| *lessons == Loaded::Waiting);
+        lessons || page.model.sources.with(|sources| *sources == Loaded::Waiting)
+    });
     let shown = Memo::new(move |_| {
+        // The lesson says which part it is about; another one in its place would jump when it comes.
+        if waiting.get() {
+            return None;
+        }
         files.with(|files| match (looked_up.get(), runtime.get()) {
             (Some(LookedUp::Step(name)), _) => Part::of_step(files, Some(&name), &[]),
             (Some(LookedUp::Line(line)), _) => Part::of_line(files, &line),
@@ -46,7 +54,6 @@ pub fn CodePane(page: Page) -> impl IntoView {
             }
         })
     });
-    let waiting = move || page.model.sources.with(|sources| *sources == Loaded::Waiting);
     let failed = move || page.model.sources.with(|sources| *sources == Loaded::Failed);
     let body = NodeRef::<Div>::new();
     Effect::new(move |_| {
@@ -113,7 +120,7 @@ pub fn CodePane(page: Page) -> impl IntoView {
             </header>
             <div class="lines" node_ref=body tabindex="0" role="region" aria-label="Lines of the code">
                 {move || shown.get().map(|shown| shown.show(whole.get()))}
-                <Show when=move || !waiting() && !failed() && shown.with(Option::is_none)>
+                <Show when=move || !waiting.get() && !failed() && shown.with(Option::is_none)>
                     <p class="notice">"Nothing of this language belongs to this step."</p>
                 </Show>
                 <Show when=failed>

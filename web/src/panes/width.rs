@@ -18,7 +18,7 @@ where
         let Some(element) = node.get() else { return };
         let element: Element = element.into();
         let seen = element.clone();
-        let resized = Closure::<dyn Fn()>::new(move || {
+        let measure = move || {
             let now = match seen.client_width() {
                 ..360 => "narrow",
                 360..640 => "middle",
@@ -27,7 +27,10 @@ where
             if width.try_get_untracked().is_some_and(|before| before != now) {
                 width.set(now);
             }
-        });
+        };
+        // Before it is drawn: an observer is late by a frame, and what has the wrong width until then jumps.
+        measure();
+        let resized = Closure::<dyn Fn()>::new(measure);
         let Ok(observer) = ResizeObserver::new(resized.as_ref().unchecked_ref()) else { return };
         observer.observe(&element);
         // The browser calls it as long as it observes.

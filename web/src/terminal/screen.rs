@@ -45,6 +45,8 @@ pub struct Screen {
     /// Whether what is being parsed is old output: programs' questions in it were answered long ago, and xterm's
     /// answers would now be read as typed.
     replaying: Cell<bool>,
+    /// Whether there has been a prompt.
+    prompted: Cell<bool>,
     /// After the last byte that came.
     received: Cell<u64>,
     /// After the last byte that xterm has parsed.
@@ -96,6 +98,7 @@ impl Screen {
             host: RefCell::new(None),
             opened: Cell::new(false),
             replaying: Cell::new(true),
+            prompted: Cell::new(false),
             received: Cell::new(0),
             parsed: Cell::new(0),
             acknowledged: Cell::new(0),
@@ -342,7 +345,7 @@ impl Screen {
 
     /// Fetches what the first prompt does not wait for, once that is there.
     fn embellish(self: &Rc<Screen>, host: &HtmlElement) {
-        if !self.replaying.get() && host.client_width() > 0 {
+        if self.prompted.get() && host.client_width() > 0 {
             let screen = Rc::downgrade(self);
             let fill = move || screen.upgrade().into_iter().for_each(|screen| screen.fill());
             self.renderer.show(&self.xterm, host, fill);

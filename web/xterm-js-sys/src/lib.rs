@@ -227,6 +227,9 @@ extern "C" {
     /// `normal`, or `alternate` for a full-screen program's, which has nothing above it.
     #[wasm_bindgen(method, getter, js_name = "type")]
     pub fn kind(this: &Buffer) -> String;
+    /// The column of the cursor, counted from 0.
+    #[wasm_bindgen(method, getter, js_name = cursorX)]
+    pub fn cursor_x(this: &Buffer) -> u32;
 
     /// `IUnicodeHandling`.
     pub type Unicode;

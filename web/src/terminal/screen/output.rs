@@ -36,7 +36,9 @@ impl Screen {
         }
         self.parsed.set(end);
         if end == self.received.get() {
-            if self.replaying.replace(false) {
+            self.replaying.set(false);
+            // What a shell says before it asks ends its lines; a prompt leaves the cursor in its own.
+            if self.xterm.buffer().active().cursor_x() > 0 && !self.prompted.replace(true) {
                 self.host.borrow().iter().for_each(|host| self.embellish(host));
             }
         }
