@@ -25,9 +25,11 @@ use nix::unistd::Pid;
 mod delegated;
 mod groups;
 pub mod inside;
+mod roots;
 mod tree;
 
 pub use delegated::{Delegated, MOST};
+pub use roots::Roots;
 
 /// What a lab may use at most.
 #[derive(Clone, Debug, Serialize, Deserialize)]

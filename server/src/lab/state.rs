@@ -124,7 +124,7 @@ impl Lab {
     async fn start_machine(self: &Rc<Self>) -> io::Result<()> {
         let Sandbox { init, pid, mirror, notifications } = self.zygote.start().await?;
         let machine = Rc::new(Machine::new(pid, init)?);
-        self.views.borrow_mut().follow(pid);
+        self.views.borrow_mut().follow(pid)?;
         self.mirror.send_replace(Some(Rc::new(mirror)));
         self.machine.replace(Some(machine.clone()));
         spawn_local(self.clone().follow_calls(notifications, pid));

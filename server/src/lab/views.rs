@@ -24,6 +24,7 @@ use tokio::task::{JoinHandle, spawn_local};
 use shared::mount::{Mount, parse_changed};
 use shared::protocol::{View, ViewId};
 
+use super::cgroup::Roots;
 use super::proc::{self, Key};
 use crate::sys;
 
@@ -91,6 +92,8 @@ pub struct Views {
     ordinals: HashMap<u64, u32>,
     next_view: u32,
     not_shown: NotShown,
+    /// What the machine sees as the roots of cgroup hierarchies.
+    cgroups: Roots,
     /// Watchers that are to end, and with them the files they hold.
     closing: Vec<JoinHandle<()>>,
 }
@@ -131,8 +134,10 @@ impl Views {
     }
 
     /// From now on the views are those of the sandbox with this PID 1 (as numbered outside).
-    pub fn follow(&mut self, init: Pid) {
+    pub fn follow(&mut self, init: Pid) -> io::Result<()> {
+        self.cgroups = Roots::of_own_machine()?;
         self.init = Some(init);
+        Ok(())
     }
 
     /// What tells that a table changed or a process ended.
@@ -187,7 +192,7 @@ impl Views {
 
     /// Reads all tables anew.
     pub fn refresh(&mut self) -> io::Result<()> {
-        self.views.values_mut().map(LiveView::read_rows).fold(Ok(()), Result::and)
+        self.views.values_mut().map(|live| live.read_rows(&self.cgroups)).fold(Ok(()), Result::and)
     }
 
     /// Takes all tables for changed. The kernel tells nobody of a new propagation type, nor the slaves of a peer group
@@ -204,7 +209,7 @@ impl Views {
         self.processes.retain(|pid, _| !ended.contains(pid));
         let changed = self.views.values_mut().filter(|live| tables.contains(&live.view.id));
         // One table that cannot be read keeps no other from being read.
-        changed.map(LiveView::read_rows).fold(Ok(()), Result::and)?;
+        changed.map(|live| live.read_rows(&self.cgroups)).fold(Ok(()), Result::and)?;
         Ok(!ended.is_empty())
     }
 
@@ -214,7 +219,7 @@ impl Views {
         let mut changed = false;
         for live in self.views.values_mut() {
             let before = live.rows.clone();
-            live.read_rows()?;
+            live.read_rows(&self.cgroups)?;
             changed |= !Rc::ptr_eq(&before, &live.rows);
         }
         Ok(changed)
@@ -292,7 +297,7 @@ impl Views {
             LiveView::new(id, key, ordinal, root)
         });
         live.source = Some(source);
-        live.read_rows()
+        live.read_rows(&self.cgroups)
     }
 
     fn open(&self, thread: Pid, key: &Key, id: ViewId) -> io::Result<Source> {
@@ -385,7 +390,7 @@ impl LiveView {
         self.members = members;
     }
 
-    fn read_rows(&mut self) -> io::Result<()> {
+    fn read_rows(&mut self, cgroups: &Roots) -> io::Result<()> {
         let Some(source) = &mut self.source else { return Ok(()) };
         let mut text = Vec::with_capacity(self.text.len() + 1024);
         source.file.seek(SeekFrom::Start(0))?;
@@ -396,7 +401,9 @@ impl LiveView {
             text.truncate(whole);
         }
         if text != self.text {
-            self.rows = Rc::new(parse_changed(&self.text, &self.rows, &text));
+            let mut rows = parse_changed(&self.text, &self.rows, &text);
+            rows.iter_mut().for_each(|row| cgroups.seen_inside(row));
+            self.rows = Rc::new(rows);
             self.text = text;
         }
         Ok(())
