@@ -362,7 +362,9 @@ test("calls and step-through, from the keyboard alone", async () => {
   await press("Enter");
   const call = await waiting(page, "sethostname");
   assert.equal(call.about, 'Call the machine "keys", within this UTS namespace.');
-  await press("Control+Shift+F6", "N");
+  await press("Control+Shift+F6");
+  await page.waitForFunction(() => !document.activeElement?.closest("#terminals"));
+  await press("N");
   await page.locator('#stepping[data-state="idle"]').waitFor();
   await press("3");
   await page.waitForFunction(() => document.activeElement?.closest("#terminals"));
