@@ -15,6 +15,8 @@ use crate::lab::views::{Rows, Views};
 /// So long may looks take in a row, and then one part in [`SHARE`] of the time.
 const BURST: Duration = Duration::from_millis(200);
 const SHARE: u32 = 5;
+/// Tables with more rows than this, together, are not looked at: a learner's call would wait for that.
+const MOST_ROWS: usize = 4096;
 /// More bytes of rows are not told of one call.
 const MOST_BYTES: usize = 32 << 10;
 
@@ -38,32 +40,32 @@ pub struct Came {
     pub carried_by: Option<PeerGroup>,
 }
 
-/// The time that looks may take.
+/// The time that looks may take. What one takes too long is owed.
 pub struct Budget {
-    left: Duration,
-    since: Instant,
+    /// When all looks so far have had their share of the time.
+    paid: Instant,
 }
 
 impl Default for Budget {
     fn default() -> Budget {
-        Budget { left: BURST, since: Instant::now() }
+        Budget { paid: Instant::now() }
     }
 }
 
 impl Budget {
     /// Whether there is time for a look.
-    pub fn allows(&mut self) -> bool {
-        let now = Instant::now();
-        self.left = BURST.min(self.left + (now - self.since) / SHARE);
-        self.since = now;
-        !self.left.is_zero()
+    pub fn allows(&self) -> bool {
+        self.paid.saturating_duration_since(Instant::now()) < BURST * SHARE
     }
 
-    /// Looks at all tables.
+    /// Looks at all tables, unless they have too many rows.
     pub fn look(&mut self, views: &mut Views) -> Option<Tables> {
+        if views.list().iter().map(|live| live.rows.len()).sum::<usize>() > MOST_ROWS {
+            return None;
+        }
         let began = Instant::now();
         let read = views.refresh();
-        self.left = self.left.saturating_sub(began.elapsed());
+        self.paid = self.paid.max(began) + began.elapsed() * SHARE;
         read.ok()?;
         let tables = views.list().into_iter().map(|live| Table {
             view: live.view.id,
@@ -108,7 +110,7 @@ impl Tables {
             }
             came.extend(new.into_iter().map(|row| Came {
                 view: table.view,
-                carried_by: carrier(&row, table).filter(|_| is_elsewhere),
+                carried_by: is_elsewhere.then(|| carrier(&row, table)).flatten(),
                 row,
             }));
             if !(change.came.is_empty() && change.changed.is_empty() && change.went.is_empty()) {

@@ -57,6 +57,8 @@ pub fn Tab(page: Page, id: TerminalId, renamed: RwSignal<Option<TerminalId>>) ->
                 tabindex="-1"
                 aria-hidden="true"
                 title=move || format!("Close {}", name())
+                // The keyboard stays where it is: if it left a screen, the tabs would move under the mouse.
+                on:mousedown=|event| event.prevent_default()
                 on:click=move |_| close(page, id)
             >
                 {Icon::CLOSE.show()}
