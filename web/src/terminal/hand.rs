@@ -29,10 +29,12 @@ enum Middle {
     Programs,
 }
 
+type Listener = Closure<dyn Fn(Event)>;
+
 /// The listeners of one screen's element.
 #[derive(Default)]
 pub struct Hand {
-    listeners: RefCell<Vec<Closure<dyn Fn(Event)>>>,
+    listeners: RefCell<Vec<Listener>>,
     middle: Cell<Middle>,
     /// Where a finger went down, and the number of that touch.
     finger: Cell<Option<(i32, i32)>>,

@@ -43,12 +43,14 @@ pub struct Found {
 /// So many matches are marked and counted, and no more.
 pub const MANY: u32 = 1000;
 
+type OnResults = Closure<dyn Fn(SearchResults)>;
+
 /// The search in one terminal, which comes over the wire when it is first asked for.
 #[derive(Default)]
 pub struct Search {
     addon: RefCell<Option<SearchAddon>>,
     /// xterm calls it as long as the addon lives.
-    results: RefCell<Option<Closure<dyn Fn(SearchResults)>>>,
+    results: RefCell<Option<OnResults>>,
 }
 
 impl Search {
