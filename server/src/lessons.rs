@@ -17,7 +17,7 @@ use shared::lesson::{Language, Lesson, SourceFile};
 
 use crate::checks::Check;
 use code::Steps;
-pub use code::code;
+pub use code::{code, code_steps};
 pub use error::{Error, LoadError, Problem};
 use folder::Folder;
 pub use live::{Edition, fixed, watched};

@@ -2,6 +2,7 @@
 //! server lives here (and, for the taught code, in `runtime/process.rs`); no policy does.
 
 use std::ffi::CStr;
+use std::fs::File;
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, FromRawFd, OwnedFd, RawFd};
 use std::path::Path;
@@ -255,6 +256,22 @@ pub fn loopback_up() -> io::Result<()> {
         Errno::result(libc::ioctl(socket.as_raw_fd(), libc::SIOCSIFFLAGS as libc::Ioctl, &raw mut request))?;
     }
     Ok(())
+}
+
+/// The file that this process is executed from, mapped into memory for as long as the process lives.
+pub fn own_program() -> io::Result<&'static [u8]> {
+    let file = File::open("/proc/self/exe")?;
+    let length = usize::try_from(file.metadata()?.len()).map_err(io::Error::other)?;
+    let (nowhere, read, private) = (std::ptr::null_mut(), libc::PROT_READ, libc::MAP_PRIVATE);
+    // SAFETY: a new mapping, which nobody ever takes away; nor does its content change, for nobody can write to, or cut
+    // short, a program that is being executed (ETXTBSY).
+    unsafe {
+        let start = libc::mmap(nowhere, length, read, private, file.as_raw_fd(), 0);
+        if start == libc::MAP_FAILED {
+            return Err(io::Error::last_os_error());
+        }
+        Ok(std::slice::from_raw_parts(start.cast(), length))
+    }
 }
 
 /// Lets this thread give way to those of a smaller niceness (setpriority(2): on Linux, that of a thread).

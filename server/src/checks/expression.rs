@@ -44,8 +44,7 @@ pub enum Unknown {
     TooMuch,
 }
 
-/// Compiles a condition. Names that no facts have, calls of what there is not, and what is neither true nor false are
-/// faults already here.
+/// Compiles a condition that has been [checked](check) before.
 pub fn compile(expression: &str) -> Result<Expression, Fault> {
     let program = Program::compile(expression).map_err(|errors| match errors.errors.first() {
         Some(error) => {
@@ -53,9 +52,15 @@ pub fn compile(expression: &str) -> Result<Expression, Fault> {
         }
         None => Fault { line: 1, words: "this is no expression".into() },
     })?;
-    let mut names = Names { program: &program, source: expression, bound: Vec::new(), line: 1 };
-    names.visit(program.expression())?;
-    let expression = Expression(program);
+    Ok(Expression(program))
+}
+
+/// Checks a condition. Names that no facts have, calls of what there is not, and what is neither true nor false are
+/// faults already here.
+pub fn check(source: &str) -> Result<Expression, Fault> {
+    let expression = compile(source)?;
+    let mut names = Names { program: &expression.0, source, bound: Vec::new(), line: 1 };
+    names.visit(expression.0.expression())?;
     // What is not in the sample, such as a path, may be in the facts.
     match expression.holds(&Document::new(&Facts::sample(), SAMPLE_STEPS)) {
         Err(Unknown::Failed(error)) if !is_about_content(&error) => {
@@ -206,7 +211,7 @@ mod tests {
     }
 
     fn holds(expression: &str) -> Result<bool, Unknown> {
-        compile(expression)
+        check(expression)
             .unwrap_or_else(|fault| panic!("{expression}: {fault:?}"))
             .holds(&Document::new(&facts(), 1000))
     }
@@ -236,7 +241,7 @@ mod tests {
     }
 
     #[test]
-    fn faults_are_known_when_it_is_compiled_and_name_their_line() {
+    fn faults_are_known_when_it_is_checked_and_name_their_line() {
         for (expression, line, words) in [
             ("machine.rows.exists(r,", 1, "this is no expression"),
             ("", 1, "this is no expression"),
@@ -249,7 +254,7 @@ mod tests {
             ("views.exists(v, v.ordinal == 'a' + 1)", 1, "this cannot be evaluated"),
             ("views.all(a, views.all(b, views.all(c, views.all(d, true))))", 1, "3 deep at most"),
         ] {
-            let fault = compile(expression).err().unwrap_or_else(|| panic!("it is refused: {expression}"));
+            let fault = check(expression).err().unwrap_or_else(|| panic!("it is refused: {expression}"));
             assert_eq!(fault.line, line, "{expression}: {fault}");
             assert!(fault.words.contains(words), "{expression}: {fault}");
         }
@@ -260,7 +265,7 @@ mod tests {
         let mut facts = Facts::default();
         facts.machine.rows = vec![Row::default(); 1000];
         let absent =
-            compile("!machine.rows.exists(r, machine.rows.exists(s, machine.rows.exists(t, t.id + r.id + s.id == 1)))");
+            check("!machine.rows.exists(r, machine.rows.exists(s, machine.rows.exists(t, t.id + r.id + s.id == 1)))");
         let absent = absent.expect("it compiles");
         let document = Document::new(&facts, 10_000);
         assert!(matches!(absent.holds(&document), Err(Unknown::TooMuch)));
@@ -268,7 +273,7 @@ mod tests {
             matches!(absent.holds(&document), Err(Unknown::TooMuch)),
             "all of a document's evaluations share the steps"
         );
-        let short = compile("!machine.rows.exists(r, r.id == 1)").expect("it compiles");
+        let short = check("!machine.rows.exists(r, r.id == 1)").expect("it compiles");
         assert!(short.holds(&Document::new(&facts, 10_000)).expect("1000 steps"));
     }
 }

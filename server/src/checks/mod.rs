@@ -8,7 +8,7 @@ pub mod facts;
 mod progress;
 mod value;
 
-pub use expression::{Expression, Fault, Unknown, compile};
+pub use expression::{Expression, Fault, Unknown, check, compile};
 pub use facts::Facts;
 pub use progress::{Done, Progress};
 pub use value::Document;

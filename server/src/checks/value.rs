@@ -3,8 +3,8 @@
 
 use std::any::Any;
 use std::collections::BTreeMap;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::{Arc, LazyLock};
 
 use cel::common::traits::{self, Container, Indexer, Iterable, Sizer};
 use cel::common::types::{CelBool, CelInt, CelList, CelNull, CelString, LIST_TYPE, MAP_TYPE, Type};
@@ -14,6 +14,9 @@ use cel::{Env, ExecutionError};
 use serde_json::Value as Json;
 
 use super::Facts;
+
+/// What expressions may call.
+static ENV: LazyLock<Arc<Env>> = LazyLock::new(|| Arc::new(Env::stdlib()));
 
 /// Facts, ready to be asked. It may be sent to another thread.
 pub struct Document {
@@ -32,7 +35,7 @@ impl Document {
             Json::Object(fields) => fields.into_iter().map(|(name, json)| (name, value(json, &budget))).collect(),
             _ => BTreeMap::new(),
         };
-        Document { variables: Record(Arc::new(fields)), budget, env: Arc::new(Env::stdlib()) }
+        Document { variables: Record(Arc::new(fields)), budget, env: ENV.clone() }
     }
 }
 

@@ -49,34 +49,59 @@ struct Runtime;
 
 /// The files of `server/src/runtime` that have steps, in the order of their names.
 pub fn code() -> Vec<SourceFile> {
+    let files = runtime_files().map(|(name, text)| cut("server/src/runtime", &name, Language::Rust, &text));
+    files.filter(|file| !file.steps.is_empty()).collect()
+}
+
+/// The names of these files and their steps, without their lines, which take time to be coloured.
+pub fn code_steps() -> Vec<(String, Vec<CodeStep>)> {
+    let files = runtime_files().map(|(name, text)| (name, steps(Language::Rust, &text)));
+    files.filter(|(_, steps)| !steps.is_empty()).collect()
+}
+
+fn runtime_files() -> impl Iterator<Item = (String, String)> {
     let mut names: Vec<_> = Runtime::iter().filter(|name| name.ends_with(".rs")).collect();
     names.sort();
-    let files = names.iter().filter_map(|name| {
-        let file = Runtime::get(name)?;
-        Some(cut("server/src/runtime", name, Language::Rust, &String::from_utf8_lossy(&file.data)))
-    });
-    files.filter(|file| !file.steps.is_empty()).collect()
+    names.into_iter().filter_map(|name| {
+        let file = Runtime::get(&name)?;
+        Some((name.into_owned(), String::from_utf8_lossy(&file.data).into_owned()))
+    })
 }
 
 /// Cuts a file at its marker lines, `// step: NAME`: a step goes from the line after its marker to the last line with
 /// text before the next marker. The tests at a file's end are left out: they are not in the binary either. `folder` is
 /// where the file is in the repository.
 pub fn cut(folder: &str, name: &str, language: Language, text: &str) -> SourceFile {
-    let mut lines = Vec::new();
+    let lines = compiled(text).zip(highlight(language, text));
+    let lines = lines.filter(|((_, line), _)| marked(language, line).is_none());
+    SourceFile {
+        name: name.to_owned(),
+        folder: folder.to_owned(),
+        language,
+        lines: lines.map(|((number, _), tokens)| (number, tokens)).collect(),
+        steps: steps(language, text),
+    }
+}
+
+fn steps(language: Language, text: &str) -> Vec<CodeStep> {
     let mut steps: Vec<CodeStep> = Vec::new();
-    let marker = if language == Language::Shell { "# step: " } else { "// step: " };
-    let compiled = text.lines().take_while(|line| line.trim() != "#[cfg(test)]");
-    for ((number, line), tokens) in (1..).zip(compiled).zip(highlight(language, text)) {
-        if let Some(step) = line.trim().strip_prefix(marker) {
+    for (number, line) in compiled(text) {
+        if let Some(step) = marked(language, line) {
             steps.push(CodeStep { name: step.to_owned(), lines: (number + 1, number) });
-            continue;
-        }
-        if let Some(step) = steps.last_mut().filter(|_| !line.trim().is_empty()) {
+        } else if let Some(step) = steps.last_mut().filter(|_| !line.trim().is_empty()) {
             step.lines.1 = number;
         }
-        lines.push((number, tokens));
     }
-    SourceFile { name: name.to_owned(), folder: folder.to_owned(), language, lines, steps }
+    steps
+}
+
+fn compiled(text: &str) -> impl Iterator<Item = (u32, &str)> {
+    (1..).zip(text.lines().take_while(|line| line.trim() != "#[cfg(test)]"))
+}
+
+/// The name of the step that begins behind this line.
+fn marked(language: Language, line: &str) -> Option<&str> {
+    line.trim().strip_prefix(if language == Language::Shell { "# step: " } else { "// step: " })
 }
 
 #[cfg(test)]

@@ -73,8 +73,14 @@ impl Caller {
         stat_field(self.process, TERMINAL).is_some_and(|terminal| terminal != 0)
     }
 
-    /// Whether it leads a session, as a shell does that was opened in a terminal.
-    pub fn leads_session(&self) -> bool {
+    /// Whether it is PID 1, or what that one starts a terminal's shell with: a child that leads a session, and is still a
+    /// copy of it.
+    pub fn is_the_labs(&self, init: Pid) -> bool {
+        let words = |pid: Pid| fs::read(format!("/proc/{pid}/cmdline")).ok().filter(|words| !words.is_empty());
+        self.process == init || (self.parent == init && self.leads_session() && words(self.process) == words(init))
+    }
+
+    fn leads_session(&self) -> bool {
         stat_field(self.process, SESSION) == Some(i64::from(self.process.as_raw()))
     }
 }

@@ -170,7 +170,7 @@ impl<H: Fn(News)> Follower<'_, H> {
             return Ok(());
         }
         seized = seized || seize(thread).is_ok();
-        let is_ours = self.trace.lines.borrow().is_ours(caller.process);
+        let is_ours = !caller.is_the_labs(self.init) && self.trace.lines.borrow().is_ours(caller.process);
         let mut held =
             Held { notification, call, ask, caller, seized, is_ours, view: None, before: None, phase: Phase::Waiting };
         if held.is_to_start_over() && ptrace::interrupt(thread).is_ok() {

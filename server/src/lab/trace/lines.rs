@@ -11,7 +11,7 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use addr2line::Context;
-use addr2line::gimli::{DwarfSections, EndianSlice, NativeEndian};
+use addr2line::gimli::{Dwarf, EndianSlice, Error, NativeEndian};
 use nix::unistd::Pid;
 use shared::lesson::CodeStep;
 use shared::trace::CodeLine;
@@ -26,21 +26,50 @@ const RUNTIME: &str = "server/src/runtime/";
 /// More places in the code are not remembered; the runtime has far fewer.
 const MOST_KNOWN: usize = 1024;
 
-/// Finds lines, and remembers them by their addresses in the binary. The binary's tables themselves are read when they are
-/// wanted, and not kept: most labs run it a few times a day.
+/// Finds lines, and remembers them by their addresses in the binary.
 pub struct Lines {
     program: PathBuf,
     known: HashMap<u64, Vec<Place>>,
-    /// The files that the page shows, with their steps.
-    shown: Vec<(String, Vec<CodeStep>)>,
+    /// What is read from the binary when a line is first asked for; `None` within where it has no line tables.
+    tables: Option<Option<Tables>>,
 }
 
 /// A file of the taught code, and a line in it.
 type Place = (String, u32);
 
+struct Tables {
+    binary: Binary,
+    lines: Context<EndianSlice<'static, NativeEndian>>,
+    /// The files that the page shows, with their steps.
+    shown: Vec<(String, Vec<CodeStep>)>,
+}
+
+impl Tables {
+    fn read() -> Option<Tables> {
+        let binary = Binary::own().ok()?;
+        let section =
+            |id: addr2line::gimli::SectionId| Ok::<_, Error>(EndianSlice::new(binary.section(id.name()), NativeEndian));
+        let lines = Context::from_dwarf(Dwarf::load(section).ok()?).ok()?;
+        Some(Tables { binary, lines, shown: lessons::code_steps() })
+    }
+
+    fn places(&self, address: u64) -> Vec<Place> {
+        let mut places = Vec::new();
+        if let Ok(mut frames) = self.lines.find_frames(address).skip_all_loads() {
+            // A function that was compiled into another one is a frame of its own here, the innermost first.
+            while let Ok(Some(frame)) = frames.next() {
+                let place = frame.location.and_then(|location| Some((location.file?, location.line?)));
+                let place = place.and_then(|(file, line)| Some((file.split_once(RUNTIME)?.1.to_owned(), line)));
+                places.extend(place);
+            }
+        }
+        places
+    }
+}
+
 impl Default for Lines {
     fn default() -> Lines {
-        Lines { program: PathBuf::from(PROGRAM), known: HashMap::new(), shown: Vec::new() }
+        Lines { program: PathBuf::from(PROGRAM), known: HashMap::new(), tables: None }
     }
 }
 
@@ -54,42 +83,20 @@ impl Lines {
 
     /// The line at which a stopped thread of such a process is, in the innermost file that the page shows.
     pub fn line_of(&mut self, thread: Pid) -> Option<CodeLine> {
-        let binary = Binary::open(&self.program).ok()?;
-        let addresses = unwind::stack_of(thread, &binary)?;
-        self.learn(&binary, &addresses);
-        let mut places = addresses.iter().filter_map(|address| self.known.get(address)).flatten();
-        places.find_map(|(file, line)| {
-            let (_, steps) = self.shown.iter().find(|(name, _)| name == file)?;
-            let step = steps.iter().find(|step| (step.lines.0..=step.lines.1).contains(line));
-            Some(CodeLine { file: file.clone(), step: step.map(|step| step.name.clone()), line: *line })
-        })
-    }
-
-    fn learn(&mut self, binary: &Binary, addresses: &[u64]) {
-        if addresses.iter().all(|address| self.known.contains_key(address)) {
-            return;
-        }
-        if self.shown.is_empty() {
-            self.shown = lessons::code().into_iter().map(|file| (file.name, file.steps)).collect();
-        }
+        let tables = self.tables.get_or_insert_with(Tables::read).as_ref()?;
+        let addresses = unwind::stack_of(thread, &tables.binary)?;
         if self.known.len() + addresses.len() > MOST_KNOWN {
             self.known.clear();
         }
-        let Ok(sections) = DwarfSections::load(|id| binary.section(id.name())) else { return };
-        let dwarf = sections.borrow(|section| EndianSlice::new(section, NativeEndian));
-        let Ok(context) = Context::from_dwarf(dwarf) else { return };
-        for &address in addresses {
-            let mut places = Vec::new();
-            if let Ok(mut frames) = context.find_frames(address).skip_all_loads() {
-                // A function that was compiled into another one is a frame of its own here, the innermost first.
-                while let Ok(Some(frame)) = frames.next() {
-                    let place = frame.location.and_then(|location| Some((location.file?, location.line?)));
-                    let place = place.and_then(|(file, line)| Some((file.split_once(RUNTIME)?.1.to_owned(), line)));
-                    places.extend(place);
-                }
-            }
-            self.known.insert(address, places);
+        for &address in &addresses {
+            self.known.entry(address).or_insert_with(|| tables.places(address));
         }
+        let mut places = addresses.iter().filter_map(|address| self.known.get(address)).flatten();
+        places.find_map(|(file, line)| {
+            let (_, steps) = tables.shown.iter().find(|(name, _)| name == file)?;
+            let step = steps.iter().find(|step| (step.lines.0..=step.lines.1).contains(line));
+            Some(CodeLine { file: file.clone(), step: step.map(|step| step.name.clone()), line: *line })
+        })
     }
 }
 

@@ -79,7 +79,7 @@ impl Stepping {
     /// Whether a call of this process is to wait: it has a terminal of the learner's, before which somebody sits, it is not
     /// the lab's own doing, and nobody said that it may run on.
     pub fn holds(&self, caller: &Caller, init: Pid) -> bool {
-        self.on.get() && caller.has_terminal() && !is_the_labs(caller, init) && !self.runs_on(caller, init)
+        self.on.get() && caller.has_terminal() && !caller.is_the_labs(init) && !self.runs_on(caller, init)
     }
 
     fn runs_on(&self, caller: &Caller, init: Pid) -> bool {
@@ -95,10 +95,4 @@ impl Stepping {
         }
         runs_on
     }
-}
-
-/// PID 1, and what it starts a terminal's shell with: the child that leads a session and is still a copy of PID 1.
-fn is_the_labs(caller: &Caller, init: Pid) -> bool {
-    let words = |pid: Pid| std::fs::read(format!("/proc/{pid}/cmdline")).ok().filter(|words| !words.is_empty());
-    caller.process == init || (caller.parent == init && caller.leads_session() && words(caller.process) == words(init))
 }

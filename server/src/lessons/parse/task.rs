@@ -127,7 +127,7 @@ impl Reader<'_> {
 
     fn compiles(&self, line: usize, expression: &str) -> Result<(), Fault> {
         let wrong = |fault: checks::Fault| (line + fault.line.max(1) - 1, Problem::Expression { message: fault.words });
-        checks::compile(expression).map(drop).map_err(wrong)
+        checks::check(expression).map(drop).map_err(wrong)
     }
 
     /// Each option of the list, as HTML, and its expression: the code at its end.

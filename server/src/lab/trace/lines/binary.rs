@@ -1,90 +1,72 @@
-//! The sections of an ELF file of 64 bits (elf(5)), read one by one as they are wanted. It is our own file, and yet no
-//! number in it is trusted with memory.
+//! The sections of an ELF file of 64 bits (elf(5)). It is our own file, and yet no number in it is trusted.
 
-use std::fs::File;
 use std::io;
 use std::ops::Range;
-use std::os::unix::fs::FileExt;
-use std::path::Path;
 
-/// More of a section is not read.
-const LARGEST: u64 = 256 << 20;
+use crate::sys;
 
-/// A section: where it is in memory (before the program is moved) and in the file.
-#[derive(Clone, Debug)]
+/// A section: where it is in memory (before the program is moved), and what is in it.
 struct Section {
-    name: String,
+    name: &'static [u8],
     address: u64,
-    offset: u64,
-    size: u64,
+    content: &'static [u8],
 }
 
-/// An open file and the list of its sections.
-pub struct Binary {
-    file: File,
-    sections: Vec<Section>,
-}
+/// The sections of this program.
+pub struct Binary(Vec<Section>);
 
 impl Binary {
-    /// Opens a file, and reads where its sections are.
-    pub fn open(path: &Path) -> io::Result<Binary> {
-        let file = File::open(path)?;
-        let mut header = [0; 64];
-        file.read_exact_at(&mut header, 0)?;
-        if !header.starts_with(b"\x7fELF\x02") {
-            return Err(io::ErrorKind::InvalidData.into());
+    /// Finds the sections of the program that this process is executed from. They are read as they are looked at, and
+    /// all processes share what was read.
+    pub fn own() -> io::Result<Binary> {
+        Binary::parse(sys::own_program()?).ok_or(io::ErrorKind::InvalidData.into())
+    }
+
+    fn parse(file: &'static [u8]) -> Option<Binary> {
+        if !file.starts_with(b"\x7fELF\x02") {
+            return None;
         }
-        let (table, count, names) = (number(&header, 40, 8), number(&header, 60, 2), number(&header, 62, 2));
-        let headers = read(&file, table, count * HEADER)?;
-        let raw: Vec<(u64, Section)> = headers.chunks_exact(HEADER as usize).map(section).collect();
-        let names = raw.get(names as usize).ok_or(io::ErrorKind::InvalidData)?.1.clone();
-        let names = read(&file, names.offset, names.size)?;
-        let named = raw.into_iter().map(|(name, section)| {
-            let bytes = names.get(name as usize..).unwrap_or_default().split(|&byte| byte == 0).next();
-            Section { name: String::from_utf8_lossy(bytes.unwrap_or_default()).into_owned(), ..section }
+        let (table, count, names) = (number(file, 40, 8)?, number(file, 60, 2)?, number(file, 62, 2)?);
+        let headers = part(file, table, count * HEADER)?.chunks_exact(HEADER as usize);
+        let content = |header| {
+            let (offset, size) = (number(header, 24, 8)?, number(header, 32, 8)?);
+            // One without content in the file is as good as empty.
+            Some(part(file, offset, size).unwrap_or_default())
+        };
+        let names = content(headers.clone().nth(names as usize)?)?;
+        let sections = headers.map(|header| {
+            let name = names.get(number(header, 0, 4)? as usize..)?.split(|&byte| byte == 0).next()?;
+            Some(Section { name, address: number(header, 16, 8)?, content: content(header)? })
         });
-        Ok(Binary { sections: named.collect(), file })
+        Some(Binary(sections.collect::<Option<_>>()?))
     }
 
     /// The content of a section; nothing where there is none of that name.
-    pub fn section(&self, name: &str) -> io::Result<Vec<u8>> {
-        match self.find(name) {
-            Some(section) => read(&self.file, section.offset, section.size),
-            None => Ok(Vec::new()),
-        }
+    pub fn section(&self, name: &str) -> &'static [u8] {
+        self.find(name).map_or(&[], |section| section.content)
     }
 
     /// The addresses of a section.
     pub fn addresses(&self, name: &str) -> Option<Range<u64>> {
-        self.find(name).map(|section| section.address..section.address.saturating_add(section.size))
+        self.find(name).map(|section| section.address..section.address.saturating_add(section.content.len() as u64))
     }
 
     fn find(&self, name: &str) -> Option<&Section> {
-        self.sections.iter().find(|section| section.name == name)
+        self.0.iter().find(|section| section.name == name.as_bytes())
     }
 }
 
 /// Bytes of a section header.
 const HEADER: u64 = 64;
 
-/// Its name's place among the names, and itself.
-fn section(header: &[u8]) -> (u64, Section) {
-    let (address, offset, size) = (number(header, 16, 8), number(header, 24, 8), number(header, 32, 8));
-    (number(header, 0, 4), Section { name: String::new(), address, offset, size })
+fn number(bytes: &[u8], start: usize, size: usize) -> Option<u64> {
+    let bytes = bytes.get(start..start + size)?;
+    Some(bytes.iter().rev().fold(0, |number, byte| number << 8 | u64::from(*byte)))
 }
 
-fn number(bytes: &[u8], start: usize, size: usize) -> u64 {
-    let bytes = bytes.get(start..start + size).unwrap_or_default();
-    bytes.iter().rev().fold(0, |number, byte| number << 8 | u64::from(*byte))
-}
-
-fn read(file: &File, offset: u64, size: u64) -> io::Result<Vec<u8>> {
-    if size > LARGEST || size > file.metadata()?.len() {
-        return Err(io::ErrorKind::InvalidData.into());
-    }
-    let mut bytes = vec![0; size as usize];
-    file.read_exact_at(&mut bytes, offset)?;
-    Ok(bytes)
+fn part(bytes: &'static [u8], offset: u64, size: u64) -> Option<&'static [u8]> {
+    let (offset, size) = (usize::try_from(offset).ok()?, usize::try_from(size).ok()?);
+    bytes.get(offset..offset.checked_add(size)?)
 }
 
 #[cfg(test)]
@@ -93,11 +75,13 @@ mod tests {
 
     #[test]
     fn a_binary_has_its_sections_and_what_is_none_is_refused() {
-        let own = Binary::open(Path::new("/proc/self/exe")).expect("an ELF file");
+        let own = Binary::own().expect("an ELF file");
         let text = own.addresses(".text").expect("code");
-        assert_eq!(own.section(".text").expect("read").len() as u64, text.end - text.start);
-        assert!(own.section(".eh_frame").is_ok_and(|bytes| !bytes.is_empty()));
-        assert!(own.section(".nothing").is_ok_and(|bytes| bytes.is_empty()));
-        assert!(Binary::open(Path::new("/etc/passwd")).is_err() && Binary::open(Path::new("/")).is_err());
+        assert!(text.contains(&(text.start + own.section(".text").len() as u64 - 1)));
+        assert!(!own.section(".eh_frame").is_empty());
+        assert!(own.section(".nothing").is_empty() && own.addresses(".nothing").is_none());
+        assert!(Binary::parse(b"").is_none() && Binary::parse(b"#!/bin/sh\n").is_none());
+        let cut_off = &sys::own_program().expect("the same")[..4096];
+        assert!(Binary::parse(cut_off).is_none(), "its list of sections is at the end");
     }
 }

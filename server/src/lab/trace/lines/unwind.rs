@@ -45,14 +45,14 @@ pub fn stack_of(thread: Pid, binary: &Binary) -> Option<Vec<u64>> {
     let stack =
         Stack { start: registers.get(number::STACK)?, words: words(thread, registers.get(number::STACK)?, STACK) };
     let text = binary.addresses(".text")?;
-    let (table, rules) = (binary.section(".eh_frame_hdr").ok()?, binary.section(".eh_frame").ok()?);
+    let (table, rules) = (binary.section(".eh_frame_hdr"), binary.section(".eh_frame"));
     let bases = BaseAddresses::default()
         .set_text(text.start)
         .set_eh_frame(binary.addresses(".eh_frame")?.start)
         .set_eh_frame_hdr(binary.addresses(".eh_frame_hdr")?.start);
-    let table = EhFrameHdr::new(&table, NativeEndian).parse(&bases, size_of::<usize>() as u8).ok()?;
+    let table = EhFrameHdr::new(table, NativeEndian).parse(&bases, size_of::<usize>() as u8).ok()?;
     let table = table.table()?;
-    let rules = EhFrame::new(&rules, NativeEndian);
+    let rules = EhFrame::new(rules, NativeEndian);
     let mut context = UnwindContext::new();
     // The caller of `function`, which `registers` are in the middle of.
     let mut caller = |function: u64, registers: &Registers| -> Option<Registers> {
