@@ -66,7 +66,9 @@ impl ProgressStore {
             }
         };
         let result: io::Result<()> = followed.await;
+        // The end of a lab is heard here first.
         if let Err(error) = result
+            && !matches!(error.kind(), io::ErrorKind::UnexpectedEof | io::ErrorKind::ConnectionReset)
             && !lab.has_ended()
         {
             tracing::warn!("the progress of {:?} is not heard of any more: {error}", lab.id);

@@ -55,7 +55,15 @@ impl Default for Budget {
 impl Budget {
     /// Whether there is time for a look.
     pub fn allows(&self) -> bool {
-        self.paid.saturating_duration_since(Instant::now()) < BURST * SHARE
+        self.allows_at(Instant::now())
+    }
+
+    fn allows_at(&self, now: Instant) -> bool {
+        self.paid.saturating_duration_since(now) < BURST * SHARE
+    }
+
+    fn spend(&mut self, began: Instant, took: Duration) {
+        self.paid = self.paid.max(began) + took * SHARE;
     }
 
     /// Looks at all tables, unless they have too many rows.
@@ -65,7 +73,7 @@ impl Budget {
         }
         let began = Instant::now();
         let read = views.refresh();
-        self.paid = self.paid.max(began) + began.elapsed() * SHARE;
+        self.spend(began, began.elapsed());
         read.ok()?;
         let tables = views.list().into_iter().map(|live| Table {
             view: live.view.id,
@@ -193,6 +201,24 @@ mod tests {
         let (changes, came) = after.changes(&before, here, here);
         assert_eq!((changes[0].went.len(), changes[1].went[0].id, came.len()), (1, MountId(6), 0));
         assert!(before.changes(&before, here, here).0.is_empty());
+    }
+
+    #[test]
+    fn looks_take_their_share_of_the_time_and_one_that_was_too_long_is_paid_back() {
+        let mut budget = Budget::default();
+        let start = budget.paid;
+        let after = |seconds: u64| start + Duration::from_secs(seconds);
+        assert!(budget.allows_at(start));
+        budget.spend(start, BURST / 2);
+        assert!(budget.allows_at(start), "there is a burst of them");
+        budget.spend(start, BURST / 2);
+        assert!(!budget.allows_at(start) && budget.allows_at(after(1)));
+        // Two seconds at once take ten to be paid back.
+        budget.spend(after(1), Duration::from_secs(2));
+        assert!(!budget.allows_at(after(9)) && budget.allows_at(after(11)));
+        // Nobody saves up what was not spent.
+        budget.spend(after(100), BURST);
+        assert!(!budget.allows_at(after(100)));
     }
 
     #[test]
