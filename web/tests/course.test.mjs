@@ -6,9 +6,9 @@ import { cpSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:f
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, before, test } from "node:test";
+import { look } from "./look.mjs";
 import { card, openPage, prompt, row, screen, screenshots, shows, start, type } from "./playground.mjs";
 
-const axe = readFileSync(new URL("../node_modules/axe-core/axe.min.js", import.meta.url), "utf8");
 const lessons = mkdtempSync(join(tmpdir(), "newroot-lessons-"));
 const CHAPTER = "04-mount-namespace-and-root-directory";
 
@@ -47,16 +47,6 @@ async function done(page, name) {
 
 async function state(page, name) {
   return task(page, name).getAttribute("data-state");
-}
-
-async function look(page, name) {
-  await page.screenshot({ path: join(screenshots, `${name}.png`) });
-  await page.evaluate(axe);
-  const { violations } = await page.evaluate(() =>
-    axe.run(document, { runOnly: ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"] }),
-  );
-  const found = violations.map(({ id, nodes }) => `${id}: ${nodes.map(({ target, failureSummary }) => `${target} ${failureSummary}`).join("; ")}`);
-  assert.deepEqual(found, [], `axe about ${name}`);
 }
 
 test("the right words without the effect do nothing, the effect ticks a task whoever brought it about", async () => {

@@ -3,6 +3,7 @@
 import assert from "node:assert/strict";
 import { join } from "node:path";
 import { after, before, test } from "node:test";
+import { cost } from "./cost.mjs";
 import { card, openPage, prompt, row, screenshots, start, type } from "./playground.mjs";
 
 let playground;
@@ -134,55 +135,19 @@ test("ten thousand mounts leave the page smooth", async () => {
   assert.ok(rows < 400, `${rows} rows in the document`);
   await page.screenshot({ path: join(screenshots, "mounts-ten-thousand.png") });
 
-  // What one mount among them costs the page: script and layout by the browser's own count, frames by their callbacks.
-  const client = await context.newCDPSession(page);
-  await client.send("Performance.enable");
-  const spent = async () => {
-    const { metrics } = await client.send("Performance.getMetrics");
-    return Object.fromEntries(metrics.map(({ name, value }) => [name, value]));
-  };
-  const frames = () =>
-    page.evaluate(() => {
-      window.frames_ = [];
-      let last = performance.now();
-      const frame = (now) => {
-        window.frames_.push(now - last);
-        last = now;
-        window.frame_ = requestAnimationFrame(frame);
-      };
-      window.frame_ = requestAnimationFrame(frame);
-    });
-  const longest = () =>
-    page.evaluate(() => {
-      cancelAnimationFrame(window.frame_);
-      const sorted = window.frames_.slice(1).sort((a, b) => a - b);
-      const [median, longest] = [sorted[sorted.length >> 1], sorted.at(-1)].map((ms) => ms.toFixed(1));
-      return `${sorted.length} frames, median ${median} ms, longest ${longest} ms`;
-    });
-  const report = (what, before, after, said) => {
-    const ms = (name) => `${((after[name] - before[name]) * 1000).toFixed(0)} ms`;
-    const spent = `script ${ms("ScriptDuration")}, layout ${ms("LayoutDuration")}, style ${ms("RecalcStyleDuration")}`;
-    console.log(`${what}: ${spent}; ${said}`);
-  };
-
-  let before = await spent();
-  await frames();
-  await type(page, "host", "mount -t tmpfs one /mnt");
-  await row(host, "/mnt").waitFor();
-  report("one mount among ten thousand", before, await spent(), await longest());
-
-  before = await spent();
-  await frames();
-  await page.getByRole("searchbox").fill("/srv/14/13/12/11/10/9/8/7/6/5");
-  await host.getByText(/more rows/).waitFor({ state: "detached" });
-  report("a filter over ten thousand", before, await spent(), await longest());
+  await cost(page, "one mount among ten thousand", async () => {
+    await type(page, "host", "mount -t tmpfs one /mnt");
+    await row(host, "/mnt").waitFor();
+  });
+  await cost(page, "a filter over ten thousand", async () => {
+    await page.getByRole("searchbox").fill("/srv/14/13/12/11/10/9/8/7/6/5");
+    await host.getByText(/more rows/).waitFor({ state: "detached" });
+  });
   await page.getByRole("searchbox").fill("");
-
-  before = await spent();
-  await frames();
-  await type(page, "container", "mkdir -p /opt; for i in $(seq 40); do mount -t tmpfs s /opt; umount /opt; done; echo over");
-  await page.locator('[data-terminal="container"] .xterm-rows').getByText(/^over/).waitFor();
-  report("a storm of 40 mounts and unmounts", before, await spent(), await longest());
+  await cost(page, "a storm of 40 mounts and unmounts", async () => {
+    await type(page, "container", "mkdir -p /opt; for i in $(seq 40); do mount -t tmpfs s /opt; umount /opt; done; echo over");
+    await page.locator('[data-terminal="container"] .xterm-rows').getByText(/^over/).waitFor();
+  });
   assert.deepEqual(complaints, []);
   await context.close();
 });

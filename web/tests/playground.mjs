@@ -216,3 +216,16 @@ export function card(page, { ordinal, root }) {
 export function row(card, mountPoint) {
   return card.locator(`tr[data-mount-point="${mountPoint}"]:not([data-state="gone"])`);
 }
+
+/** Pulls the image of the tests. */
+export async function pull(page) {
+  await type(page, "host", "newroot pull alpine");
+  await shows(page, "host", "Pulling done");
+  await prompt(page, "host");
+}
+
+/** The text of the line that the code pane brings out, and the outcome beside it. */
+export async function lineNow(page) {
+  const line = page.locator("#code .line.now");
+  return { number: await line.getAttribute("data-line"), text: await line.innerText() };
+}

@@ -12,6 +12,7 @@ use shared::trace::{Call, CallId, CallKind};
 use wasm_bindgen::JsCast;
 use web_sys::HtmlElement;
 
+use super::arrows::move_among;
 use super::below::Below;
 use super::width::width_of;
 use crate::Page;
@@ -90,7 +91,7 @@ pub fn CallsPane(page: Page) -> impl IntoView {
                 data-width=width
                 hidden=move || ids.with(Vec::is_empty)
                 on:scroll=move |_| scrolled(page, list)
-                on:keydown=entry::move_in_list
+                on:keydown=|event| move_among("button.summary", &event)
             >
                 <For each=move || ids.get() key=|id| *id let:id><entry::Entry page id shown/></For>
             </ol>

@@ -1,5 +1,6 @@
 //! The five panes and their arrangement: a grid with movable borders where there is room, tabs where there is not.
 
+mod arrows;
 mod below;
 mod calls;
 mod code;

@@ -16,6 +16,7 @@ use shared::tables::only_in_one;
 use wasm_bindgen::JsCast;
 use web_sys::HtmlElement;
 
+use super::arrows::move_among;
 use super::below::Below;
 use super::width::width_of;
 use crate::icons::{NamespaceSign, hue};
@@ -247,7 +248,7 @@ fn CardView(page: Page, looks: Looks, id: ViewId, alone: Memo<Vec<(ViewId, HashS
                     role="group"
                     tabindex="0"
                     aria-labelledby=table_labelled_by.clone()
-                    on:keydown=move_in_table
+                    on:keydown=|event| move_among("th > button", &event)
                 >
                     <table data-form=move || if looks.form.get() == Form::Table { "table" } else { "tree" }>
                         <row::Head looks/>
@@ -267,28 +268,6 @@ fn CardView(page: Page, looks: Looks, id: ViewId, alone: Memo<Vec<(ViewId, HashS
                 </div>
             </Show>
         </article>
-    }
-}
-
-/// The arrow keys go from row to row; Enter opens one.
-fn move_in_table(event: KeyboardEvent) {
-    let Some(table) = event.current_target().map(|target| target.unchecked_into::<HtmlElement>()) else { return };
-    let Ok(buttons) = table.query_selector_all("th > button") else { return };
-    let focused = document().active_element();
-    let place = (0..buttons.length())
-        .find(|&place| buttons.item(place).is_some_and(|button| focused.as_deref() == Some(button.as_ref())));
-    let last = buttons.length().saturating_sub(1);
-    let next = match event.key().as_str() {
-        "ArrowDown" => place.map_or(0, |place| (place + 1).min(last)),
-        "ArrowUp" => place.map_or(last, |place| place.saturating_sub(1)),
-        "Home" => 0,
-        "End" => last,
-        _ => return,
-    };
-    if let Some(button) = buttons.item(next) {
-        event.prevent_default();
-        // A button can take the focus.
-        let _ = button.unchecked_into::<HtmlElement>().focus();
     }
 }
 

@@ -2,11 +2,8 @@
 
 use std::sync::Arc;
 
-use leptos::ev::KeyboardEvent;
 use leptos::prelude::*;
 use shared::trace::{Call, CallId};
-use wasm_bindgen::JsCast;
-use web_sys::HtmlElement;
 
 use super::details::Details;
 use crate::Page;
@@ -52,30 +49,5 @@ pub fn Entry(page: Page, id: CallId, shown: Memo<Vec<Arc<Call>>>) -> impl IntoVi
             </For>
             <Show when=is_open><Details page call/></Show>
         </li>
-    }
-}
-
-/// The arrow keys go from call to call; Enter opens one.
-pub fn move_in_list(event: KeyboardEvent) {
-    let Some(list) = event.current_target().map(|target| target.unchecked_into::<HtmlElement>()) else { return };
-    let Ok(entries) = list.query_selector_all("button.summary") else { return };
-    let focused = document().active_element();
-    let is_within = |place: &u32| {
-        let entry = entries.item(*place).and_then(|button| button.parent_element());
-        entry.is_some_and(|entry| entry.contains(focused.as_ref().map(AsRef::as_ref)))
-    };
-    let place = (0..entries.length()).find(is_within);
-    let last = entries.length().saturating_sub(1);
-    let next = match event.key().as_str() {
-        "ArrowDown" => place.map_or(0, |place| (place + 1).min(last)),
-        "ArrowUp" => place.map_or(last, |place| place.saturating_sub(1)),
-        "Home" => 0,
-        "End" => last,
-        _ => return,
-    };
-    if let Some(button) = entries.item(next) {
-        event.prevent_default();
-        // A button can take the focus.
-        let _ = button.unchecked_into::<HtmlElement>().focus();
     }
 }
