@@ -1,6 +1,6 @@
 //! The functions that are under way in a stopped thread, by the rules that compilers leave for unwinding (the System V
-//! ABI's .eh_frame). The C library's calls have no such rules, but small frames: the first words on the stack are tried
-//! until one is an address to which the rules apply, all the way.
+//! ABI's .eh_frame). The C library's calls have no such rules, but small frames: of the first words on the stack the one is
+//! taken from which, as the address that the call returns to, the rules lead furthest.
 
 use std::fs;
 
@@ -74,7 +74,7 @@ pub fn stack_of(thread: Pid, binary: &Binary) -> Option<Vec<u64>> {
         Some(restored)
     };
     let leaves = (0..LEAF as u64).map(|word| stack.start + word * 8);
-    leaves.filter_map(|place| Some((place, stack.at(place)?))).find_map(|(place, returns_to)| {
+    let stacks = leaves.filter_map(|place| Some((place, stack.at(place)?))).map(|(place, returns_to)| {
         let mut registers = registers;
         registers.0[usize::from(number::STACK)] = Some(place + 8);
         registers.0[usize::from(number::RETURN)] = Some(returns_to);
@@ -91,9 +91,10 @@ pub fn stack_of(thread: Pid, binary: &Binary) -> Option<Vec<u64>> {
             addresses.push(address);
             registers = next;
         }
-        // Some number that happened to look like an address leads nowhere.
-        (addresses.len() > 3).then_some(addresses)
-    })
+        addresses
+    });
+    // Some number that happens to look like an address leads nowhere; in the child of a clone(2) two functions are all.
+    stacks.max_by_key(Vec::len).filter(|addresses| addresses.len() > 1)
 }
 
 struct Stack {
