@@ -47,6 +47,8 @@ struct List {
     hold: RwSignal<Hold>,
     shown: Memo<Vec<Arc<Call>>>,
     element: NodeRef<Ol>,
+    /// How far it was scrolled when the browser last told.
+    top: StoredValue<i32>,
 }
 
 /// The calls pane.
@@ -62,7 +64,8 @@ pub fn CallsPane(page: Page) -> impl IntoView {
         shown.drain(..shown.len().saturating_sub(MOST_SHOWN));
         shown
     });
-    let list = List { pace, without, hold: RwSignal::new(Hold::No), shown, element: NodeRef::new() };
+    let (hold, top) = (RwSignal::new(Hold::No), StoredValue::new(0));
+    let list = List { pace, without, hold, shown, element: NodeRef::new(), top };
     let width = width_of(list.element);
     follow_newest(list);
     show_opened(page, list);
@@ -178,8 +181,11 @@ fn release(page: Page, list: List) {
 fn scrolled(page: Page, list: List) {
     let Some(element) = list.element.get_untracked() else { return };
     let at_end = element.scroll_top() + element.client_height() >= element.scroll_height() - NEAR_END;
+    let before = list.top.get_value();
+    list.top.set_value(element.scroll_top());
     match list.hold.get_untracked() {
-        Hold::No if !at_end => keep(page, list, Hold::Scrolled),
+        // Only upwards: the browser tells of a scroll to the end when the list may already have grown again.
+        Hold::No if !at_end && element.scroll_top() < before => keep(page, list, Hold::Scrolled),
         Hold::Scrolled if at_end => release(page, list),
         _ => {}
     }
