@@ -232,7 +232,7 @@ test("the chapter's seven points, by clicks and typing", async () => {
   await next(page, "A root of its own: pivot_root");
   await run(page, "container", `newroot run --root pivot ${image} /bin/sh`);
   const pivoted = page.locator('article[data-view][data-root="/"]:not([data-ordinal="0"]):not([data-state="gone"])');
-  await pivoted.locator('tr[data-mount-point="/"]').waitFor();
+  await row(pivoted, "/").waitFor();
   // It begins as a copy; one row is left of that.
   await pivoted.locator("tbody tr").nth(1).waitFor({ state: "detached" });
   await prompt(page, "container");
@@ -294,7 +294,7 @@ test("the shell twin of the runtime makes a container in a lab", async () => {
   await type(page, "host", `MOUNT=proc ROOT=pivot sh ${name} run busybox /bin/sh`);
   const pivoted = page.locator('article[data-view][data-root="/"]:not([data-ordinal="0"]):not([data-state="gone"])');
   await row(pivoted, "/proc").waitFor();
-  await pivoted.locator('tr[data-mount-point="/"]').waitFor();
+  await row(pivoted, "/").waitFor();
   await row(pivoted, "/usr/local/bin/newroot").waitFor({ state: "detached" });
   await context.close();
 });
