@@ -7,7 +7,7 @@ use leptos::prelude::*;
 use leptos::task::spawn_local;
 use wasm_bindgen::prelude::*;
 use wasm_bindgen_futures::JsFuture;
-use xterm_js_sys::{Decorations, SearchAddon, SearchOptions, SearchResults, Terminal, search};
+use xterm_js_sys::{Decorations, SearchAddon, SearchOptions, SearchResults, Terminal, search as load};
 
 use super::looks::property;
 
@@ -51,6 +51,8 @@ pub struct Search {
     addon: RefCell<Option<SearchAddon>>,
     /// xterm calls it as long as the addon lives.
     results: RefCell<Option<OnResults>>,
+    /// While the addon is on its way: what was asked for last.
+    wanted: RefCell<Option<(Query, Way)>>,
 }
 
 impl Search {
@@ -59,14 +61,17 @@ impl Search {
         if let Some(addon) = self.addon.borrow().as_ref() {
             return find(xterm, addon, &query, way);
         }
-        let (search_in, xterm) = (self.clone(), xterm.clone());
+        if self.wanted.replace(Some((query, way))).is_some() {
+            return;
+        }
+        let (search, xterm) = (self.clone(), xterm.clone());
         spawn_local(async move {
+            let loaded = JsFuture::from(load()).await;
+            let wanted = search.wanted.take();
             // Without the addon nothing is found; the next key tries again.
-            let Ok(addon) = JsFuture::from(search()).await else { return };
-            if search_in.addon.borrow().is_none() {
-                search_in.take(&xterm, addon.unchecked_into(), found);
-            }
-            if let Some(addon) = search_in.addon.borrow().as_ref() {
+            let (Ok(addon), Some((query, way))) = (loaded, wanted) else { return };
+            search.take(&xterm, addon.unchecked_into(), found);
+            if let Some(addon) = search.addon.borrow().as_ref() {
                 find(&xterm, addon, &query, way);
             }
         });
