@@ -179,7 +179,9 @@ test("calls and step-through, from the keyboard alone", async () => {
   await page.keyboard.type("hostname again");
   await press("Enter");
   await waiting(page, "sethostname");
-  await press("Control+Shift+F6", "O");
+  await press("Control+Shift+F6");
+  await page.waitForFunction(() => !document.activeElement?.closest("#terminals"));
+  await press("O");
   await page.locator('#stepping[data-state="idle"]').waitFor();
   await press("5");
   await page.waitForFunction(() => document.activeElement?.id === "calls");
