@@ -170,6 +170,7 @@ async fn a_process_that_enters_or_leaves_a_namespace_is_found_at_once() {
 
     // The one whose table is held open goes, another stays, and the table lives on.
     page.run(HOST, "unshare --mount sh -c 'sleep 1002 & exec true'").await;
+    // At first the shell is alone there.
     let is_sleep = |view: &View| view.processes.len() == 1 && view.processes[0].program == "sleep";
     page.until("one that stays", |page| view(page, 2, "/").is_some_and(|(view, _)| is_sleep(view))).await;
     let (stays, _) = view(&page, 2, "/").unwrap().clone();
