@@ -33,7 +33,9 @@ const other = (text) => (text.startsWith("0") ? "1" : "0") + text.slice(1);
 function anotherBuild(build) {
   assert.match(build, /^[0-9a-f]{12}$/, "the binary has no id of its own to be changed: build it by `cargo xtask build`");
   const bytes = readFileSync(process.env.NEWROOT_BIN);
-  assert.ok(replace(bytes, build, other(build)) >= 2, "the lab and the page both know their build");
+  // Eight bytes: a compiler may write as many into an instruction, instead of copying the whole from elsewhere.
+  const start = build.slice(0, 8);
+  assert.ok(replace(bytes, start, other(start)) >= 2, "the lab and the page both know their build");
   const assets = readdirSync(new URL("../../target/dist/page/assets", import.meta.url));
   for (const stem of ["web_bg", "web", "start"]) {
     const [name] = assets.filter((name) => name.startsWith(`${stem}-`));
