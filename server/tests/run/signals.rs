@@ -93,6 +93,8 @@ fn a_signal_ends_a_container_although_nobody_reads_why() {
     let mut container = Running::start(&machine.run(&["busybox", "sh", "-c", "echo ready; exec cat"]));
     container.until_cat_runs();
     drop(container.process.stderr.take());
+    // `wait` closes what it finds here, and `cat` would end by that before the signal comes.
+    let _standard_input = container.process.stdin.take();
     container.send(Signal::SIGHUP);
     assert_eq!(container.process.wait().unwrap().code(), Some(128 + Signal::SIGHUP as i32));
 }
