@@ -152,6 +152,11 @@ impl Views {
         list
     }
 
+    /// How many rows they have together.
+    pub fn rows(&self) -> usize {
+        self.views.values().map(|live| live.rows.len()).sum()
+    }
+
     /// All processes that are looked at, as numbered outside.
     pub fn processes(&self) -> Vec<Pid> {
         self.processes.keys().copied().collect()
