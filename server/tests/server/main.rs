@@ -1,0 +1,13 @@
+//! What the server does beside labs: its mirror, its images, its lessons, its doctor. Against real registries, as root.
+
+#![allow(clippy::unwrap_used, reason = "a test that cannot be set up fails")]
+
+#[path = "../common/mod.rs"]
+mod common;
+mod doctor;
+mod images;
+mod lab_images;
+mod lessons;
+mod mirror;
+mod mirror_cache;
+mod mirror_streaming;
