@@ -8,6 +8,7 @@ use wasm_bindgen::closure::Closure;
 use web_sys::{Element, HtmlDialogElement, HtmlElement};
 
 use crate::model::Pane;
+use crate::pace::once_shown;
 use crate::terminal::is_apple;
 use crate::{Page, menu, panes, stepping, storage, theme};
 
@@ -147,8 +148,7 @@ fn is_free(event: &KeyboardEvent) -> bool {
 /// Puts the keyboard on the command after or before the one it was on last.
 fn to_command(page: Page, by: i32) {
     page.model.pane.set(Pane::Lesson);
-    // After the lesson has become visible: what is hidden takes no focus.
-    request_animation_frame(move || focus_command(by));
+    once_shown(move || focus_command(by));
 }
 
 fn focus_command(by: i32) {

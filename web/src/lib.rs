@@ -33,6 +33,7 @@ use wasm_bindgen::prelude::*;
 use connection::Link;
 use model::{Connection, Model};
 use outbox::Outbox;
+use pace::once_shown;
 use panes::{Choice, Shown};
 use terminal::Screens;
 use theme::Theme;
@@ -66,8 +67,7 @@ impl Page {
     fn opened(self, id: TerminalId) {
         let Some(command) = self.asked.try_update_value(Option::take).flatten() else { return };
         self.model.bring(id);
-        // After the terminal has become visible: what is hidden takes no focus.
-        request_animation_frame(move || match command {
+        once_shown(move || match command {
             Some(command) => self.screens.run(id, &command),
             None => self.screens.focus(id),
         });

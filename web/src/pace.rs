@@ -1,9 +1,10 @@
-//! When to look: what shows something that may change a thousand times a second follows it, but not faster than the
-//! page can show it.
+//! When to look, and when to act. What shows something that may change a thousand times a second follows it, but not
+//! faster than the page can show it.
 
 use std::time::Duration;
 
 use leptos::prelude::*;
+use leptos::task::{spawn_local, tick};
 
 /// Between two looks, in milliseconds: no screen shows more.
 const PAUSE: f64 = 16.0;
@@ -56,6 +57,17 @@ impl Pace {
         self.spent.update_value(|spent| *spent += now() - began);
         seen
     }
+}
+
+/// Acts once the page is as the signals say that have just been set: what is hidden, or does not stand there yet, takes no
+/// focus. Not in the next frame, which comes when the browser has the time: keys that are pressed before it would still
+/// go where the keyboard was.
+pub fn once_shown(act: impl FnOnce() + 'static) {
+    spawn_local(async {
+        // Effects are tasks as well, and stand in line before this one goes on.
+        tick().await;
+        act();
+    });
 }
 
 fn now() -> f64 {

@@ -8,6 +8,7 @@ use shared::protocol::Terminal;
 
 use crate::icons::{Icon, NamespaceSign};
 use crate::model::{Connection, Pane};
+use crate::pace::once_shown;
 use crate::{Page, clipboard};
 
 /// What waits at a prompt. A terminal in whose foreground one of these is takes a command.
@@ -141,6 +142,5 @@ fn run(page: Page, terminal: Option<Terminal>, name: &str, command: &str) {
     };
     page.model.bring(id);
     let command = command.to_owned();
-    // After the terminal has become visible: what is hidden takes no focus.
-    request_animation_frame(move || page.screens.run(id, &command));
+    once_shown(move || page.screens.run(id, &command));
 }

@@ -20,6 +20,7 @@ use wasm_bindgen::JsCast;
 use web_sys::HtmlElement;
 
 use crate::model::Pane;
+use crate::pace::once_shown;
 use crate::{Page, words};
 pub use below::Shown;
 pub use code::Choice;
@@ -111,8 +112,7 @@ fn upright() -> RwSignal<bool> {
 /// Puts the keyboard into a pane, and the pane in front.
 pub fn enter(page: Page, pane: Pane) {
     page.model.pane.set(pane);
-    // After the pane has become visible: what is hidden takes no focus.
-    request_animation_frame(move || match (pane, page.model.front.get_untracked()) {
+    once_shown(move || match (pane, page.model.front.get_untracked()) {
         (Pane::Terminals, Some(front)) => page.screens.focus(front),
         _ => {
             if let Some(element) = document().get_element_by_id(id(pane)) {

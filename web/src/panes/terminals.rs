@@ -15,6 +15,7 @@ use web_sys::HtmlElement;
 use crate::farewell::Farewell;
 use crate::icons::{Icon, hue};
 use crate::model::Connection;
+use crate::pace::once_shown;
 use crate::{Page, storage, words};
 use menu::Menu;
 use overlay::{LinkTarget, Notice, TouchTools};
@@ -175,7 +176,7 @@ fn close(page: Page, id: TerminalId) {
 /// Brings a terminal to the front, with the keyboard.
 fn bring(page: Page, id: TerminalId) {
     page.model.bring(id);
-    request_animation_frame(move || page.screens.focus(id));
+    once_shown(move || page.screens.focus(id));
 }
 
 /// The terminal so many places from the one in front, around the end.

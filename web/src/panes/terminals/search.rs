@@ -7,6 +7,7 @@ use shared::protocol::TerminalId;
 
 use crate::Page;
 use crate::icons::Icon;
+use crate::pace::once_shown;
 use crate::terminal::{Found, MANY, Query, Way};
 
 /// The search in one terminal, as long as that is the one being searched.
@@ -17,8 +18,8 @@ pub fn SearchBar(page: Page, id: TerminalId) -> impl IntoView {
     let find = move |way| page.screens.find(id, query.get_untracked(), way);
     Effect::new(move |_| {
         if let Some(field) = field.get() {
-            // Once it stands in the page. It is one that can take the focus.
-            request_animation_frame(move || _ = field.focus());
+            // It is one that can take the focus.
+            once_shown(move || _ = field.focus());
         }
     });
     let change = move |text: String| {

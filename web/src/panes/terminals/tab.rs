@@ -9,6 +9,7 @@ use shared::protocol::{LONGEST_NAME, TerminalId, ToLab};
 use super::{bring, close, ordinal, terminal};
 use crate::Page;
 use crate::icons::{Icon, NamespaceSign, hue};
+use crate::pace::once_shown;
 
 /// The tab of one terminal. `renamed` is the one whose name is being changed.
 #[component]
@@ -80,8 +81,7 @@ fn Rename(page: Page, id: TerminalId, renamed: RwSignal<Option<TerminalId>>) -> 
     let old = name.clone();
     Effect::new(move |_| {
         if let Some(field) = field.get() {
-            // Once it stands in the page.
-            request_animation_frame(move || {
+            once_shown(move || {
                 let _ = field.focus();
                 field.select();
             });
