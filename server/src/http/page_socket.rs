@@ -27,6 +27,8 @@ use crate::lab::Handle;
 
 /// How long a page that was refused has to take its leave.
 const FAREWELL: Duration = Duration::from_secs(2);
+/// How long a lab that takes no connection any more may need to end.
+const LAST_MOMENT: Duration = Duration::from_secs(1);
 
 /// What a bridge reads at a time, and all that it holds in each direction: the rest waits with whoever sent it.
 const BRIDGE_BUFFER: usize = 16 * 1024;
@@ -143,14 +145,14 @@ async fn bridge(page: Upgraded, lab: Result<Arc<Handle>, Refusal>) -> io::Result
 /// Hands a connection to the page's lab, if it has one that takes it.
 async fn offer(page: impl AsFd, ahead: Vec<u8>, lab: Result<Arc<Handle>, Refusal>) -> Result<(), Refusal> {
     let lab = lab?;
-    match lab.hand_over(page, ahead).await {
-        Ok(()) => Ok(()),
-        Err(_) if lab.has_ended() => Err(Refusal { code: CLOSE_LAB_ENDED, reason: "it has just ended".into() }),
-        Err(error) => {
-            tracing::warn!("a page could not be handed to lab {:?}: {error}", lab.id);
-            Err(Refusal { code: CLOSE_NO_LAB, reason: "it runs, but does not answer".into() })
-        }
+    let Err(error) = lab.hand_over(page, ahead).await else { return Ok(()) };
+    // A process that ends closes its sockets first, and is known to have ended a moment later.
+    let ends = async { error.kind() != io::ErrorKind::TimedOut && timeout(LAST_MOMENT, lab.ended()).await.is_ok() };
+    if lab.has_ended() || ends.await {
+        return Err(Refusal { code: CLOSE_LAB_ENDED, reason: "it has just ended".into() });
     }
+    tracing::warn!("a page could not be handed to lab {:?}: {error}", lab.id);
+    Err(Refusal { code: CLOSE_NO_LAB, reason: "it runs, but does not answer".into() })
 }
 
 /// Closes a page's WebSocket with the reason. A page that is gone by now needs none.
