@@ -143,10 +143,15 @@ export async function openPage(
       complaints.push(`a request to ${request.url()}`);
     }
   });
-  await page.goto(`${playground.address}/#/${at}`);
-  await page.waitForSelector("html[data-connection=open]");
-  await prompt(page, "host");
-  await prompt(page, "container");
+  try {
+    await page.goto(`${playground.address}/#/${at}`);
+    await page.waitForSelector("html[data-connection=open]");
+    await prompt(page, "host");
+    await prompt(page, "container");
+  } catch (error) {
+    const says = await page.locator("body").innerText().catch(String);
+    throw new Error(["The page does not come to its prompts.", ...complaints, says].join("\n"), { cause: error });
+  }
   return { page, context, complaints };
 }
 
