@@ -1,4 +1,10 @@
-// Starts the page. Inline scripts are not allowed, so this line is a file.
+// Starts the page. It is the part that stands on all others; `loading` is in index.html.
 import init from "./web.js";
 
-await init();
+try {
+  await init();
+  loading.done();
+} catch (error) {
+  loading.failed(`The page's program does not start (${error}).`);
+  throw error;
+}

@@ -3,11 +3,12 @@
 
 import assert from "node:assert/strict";
 import { execFile, execFileSync, spawn } from "node:child_process";
-import { copyFileSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { copyFileSync, existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { createServer } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, before, test } from "node:test";
+import { setTimeout as pause } from "node:timers/promises";
 import { promisify } from "node:util";
 import { card, ended, launchBrowser, lineOf, openPage, prompt, row, screenshots, shows, type } from "./playground.mjs";
 
@@ -33,7 +34,6 @@ before(async () => {
   engine = spawn("dockerd", [...places, "--host", socket], { stdio: ["ignore", "ignore", "pipe"] });
   await lineOf(engine.stderr, /API listen on/);
   buildImage();
-  browser = await launchBrowser();
 });
 
 after(async () => {
@@ -75,10 +75,26 @@ async function answers(address) {
   await promisify(execFile)("curl", ["--silent", "--fail", "--output", "/dev/null", ...patience, address]);
 }
 
+/**
+ * Waits until the engine's new interfaces have their addresses: a browser drops whatever it loads when one changes. The
+ * page loads itself again then, which `loading.test.mjs` is about; here it is to load once.
+ */
+async function settled() {
+  const addresses = () => (existsSync("/proc/net/if_inet6") ? readFileSync("/proc/net/if_inet6", "utf8") : "");
+  // IFA_F_TENTATIVE of <linux/if_addr.h>, in the fifth field.
+  const tentative = (line) => (parseInt(line.split(/ +/)[4], 16) & 0x40) !== 0;
+  for (let before; before !== addresses() || before.trim().split("\n").some(tentative); ) {
+    before = addresses();
+    await pause(1000);
+  }
+}
+
 test("docker compose up gives machines, and down leaves nothing", async () => {
   compose("up", "--detach", "--no-build");
   const address = `http://${env.NEWROOT_PUBLISH}`;
   await answers(address);
+  await settled();
+  browser = await launchBrowser();
   const [container] = listed("ps", "--no-trunc");
   const { page, context, complaints } = await openPage({ address, browser });
 

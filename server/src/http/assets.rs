@@ -6,7 +6,10 @@ use std::sync::{Arc, LazyLock};
 use axum::extract::{Path, State};
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
+use base64::Engine;
+use base64::prelude::BASE64_STANDARD;
 use rust_embed::RustEmbed;
+use sha2::{Digest, Sha256};
 
 use super::packed::Packed;
 use super::{COOKIE, SameSite, Site, learner};
@@ -21,6 +24,25 @@ static PACKED: LazyLock<HashMap<String, Packed>> = LazyLock::new(|| {
     let pack = |name: &str| Some((name.to_owned(), Packed::new(kind(name), Files::get(name)?.data.into_owned())));
     Files::iter().filter_map(|name| pack(&name)).collect()
 });
+
+/// What the page may load and execute: its own files, and the one script that stands in `index.html` itself.
+pub static POLICY: LazyLock<HeaderValue> = LazyLock::new(|| {
+    let page = Files::get("index.html").map(|file| file.data).unwrap_or_default();
+    let script = inline_script(&page).map(|script| format!("'sha256-{}'", BASE64_STANDARD.encode(Sha256::digest(script))));
+    let script = script.unwrap_or_default();
+    let policy = format!(
+        "default-src 'none'; script-src 'self' 'wasm-unsafe-eval' {script}; connect-src 'self'; style-src 'self'; \
+         img-src 'self' data:; font-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+    );
+    // Base64 is ASCII, like the rest.
+    HeaderValue::from_str(&policy).unwrap_or(HeaderValue::from_static("default-src 'none'"))
+});
+
+/// What stands between the tags of the first script without a file.
+fn inline_script(page: &[u8]) -> Option<&str> {
+    let (_, rest) = std::str::from_utf8(page).ok()?.split_once("<script>")?;
+    rest.split_once("</script>").map(|(script, _)| script)
+}
 
 /// Compresses all files, which takes a moment, so that the first page need not wait for it.
 pub fn pack() {

@@ -155,12 +155,7 @@ fn packed_json(value: &(impl Serialize + ?Sized)) -> Arc<Packed> {
 
 /// What the page may do is little, and no other page may do anything with it.
 async fn harden(mut response: Response) -> Response {
-    const HEADERS: [(header::HeaderName, &str); 4] = [
-        (
-            header::CONTENT_SECURITY_POLICY,
-            "default-src 'none'; script-src 'self' 'wasm-unsafe-eval'; connect-src 'self'; style-src 'self'; \
-             img-src 'self' data:; font-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
-        ),
+    const HEADERS: [(header::HeaderName, &str); 3] = [
         (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
         (header::REFERRER_POLICY, "no-referrer"),
         (header::HeaderName::from_static("cross-origin-opener-policy"), "same-origin"),
@@ -168,6 +163,7 @@ async fn harden(mut response: Response) -> Response {
     for (name, value) in HEADERS {
         response.headers_mut().insert(name, HeaderValue::from_static(value));
     }
+    response.headers_mut().insert(header::CONTENT_SECURITY_POLICY, assets::POLICY.clone());
     response
 }
 
