@@ -28,7 +28,8 @@ static PACKED: LazyLock<HashMap<String, Packed>> = LazyLock::new(|| {
 /// What the page may load and execute: its own files, and the one script that stands in `index.html` itself.
 pub static POLICY: LazyLock<HeaderValue> = LazyLock::new(|| {
     let page = Files::get("index.html").map(|file| file.data).unwrap_or_default();
-    let script = inline_script(&page).map(|script| format!("'sha256-{}'", BASE64_STANDARD.encode(Sha256::digest(script))));
+    let script =
+        inline_script(&page).map(|script| format!("'sha256-{}'", BASE64_STANDARD.encode(Sha256::digest(script))));
     let script = script.unwrap_or_default();
     let policy = format!(
         "default-src 'none'; script-src 'self' 'wasm-unsafe-eval' {script}; connect-src 'self'; style-src 'self'; \
