@@ -59,6 +59,14 @@ test("what is merely preloaded, and can be done without, loads nothing again", a
   await context.close();
 });
 
+test("a page that could start without its missing part is not loaded again for ever either", async () => {
+  const { page, context, seen } = await pageWithFate("calls", (route) => route.abort("internetdisconnected"));
+  await page.goto(playground.address);
+  await page.getByText(/calls-.* did not arrive. Reload the page to try again/).waitFor();
+  assert.equal(seen.loads, 6);
+  await context.close();
+});
+
 for (const theme of ["dark", "light"]) {
   test(`in the ${theme} theme a page whose program never arrives says so, and is there once it does`, async () => {
     const { page, context, seen } = await pageWithFate("web_bg", (route) => route.abort("internetdisconnected"), theme);
