@@ -322,6 +322,8 @@ impl Model {
         let there = |lessons: &[Lesson], place| further(lessons, place, by).and_then(|place| address(lessons, place));
         if let Some((lesson, step)) = untrack(|| self.with_place(there)).flatten() {
             Address::go(&lesson, &step);
+            // The browser tells it in a moment, and the next key may come before that.
+            self.address.set(Address::current());
         }
     }
 

@@ -87,6 +87,25 @@ test("a whole step of the lesson, from the keyboard alone", async () => {
   await context.close();
 });
 
+test("keys that come faster than the browser tells where it went are counted each", async () => {
+  const { page, context } = await openPage(playground);
+  const titles = await page.locator(".progress a").evaluateAll((steps) => steps.map(({ title }) => title));
+  await page.locator("#lesson").focus();
+  for (let round = 0; round < 5; round++) {
+    await page.evaluate(() => {
+      // All in one go: no event of the browser comes between them.
+      for (const key of "nnnpn") document.activeElement.dispatchEvent(new KeyboardEvent("keydown", { key, bubbles: true, cancelable: true }));
+    });
+    await page.waitForFunction((title) => document.querySelector(".progress [aria-current]")?.title === title, titles[3]);
+    await page.waitForFunction(() => document.querySelector(".progress [aria-current]").hash === location.hash);
+    await page.keyboard.press("p");
+    await page.keyboard.press("p");
+    await page.keyboard.press("p");
+    await page.waitForFunction((title) => document.querySelector(".progress [aria-current]")?.title === title, titles[0]);
+  }
+  await context.close();
+});
+
 test("the list of keys says what works, and can turn the keys of one letter off", async () => {
   const { page, context } = await openPage(playground);
   await page.locator("#lesson").focus();

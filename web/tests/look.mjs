@@ -9,6 +9,8 @@ const axe = readFileSync(new URL("../node_modules/axe-core/axe.min.js", import.m
 
 /** Takes a picture of a state, and asks axe about it. Both from outside the page: its policy lets nothing in. */
 export async function look(page, name) {
+  // What still changes its colour has neither the one before nor the one after.
+  await page.waitForFunction(() => document.getAnimations().every(({ playState }) => playState !== "running"));
   await page.screenshot({ path: join(screenshots, `${name}.png`) });
   await page.evaluate(axe);
   const { violations } = await page.evaluate(() =>
