@@ -31,8 +31,9 @@ pub fn follow(model: Model) {
 fn fetch_lessons(model: Model) {
     spawn_local(async move {
         let lessons = get("/api/lessons").await;
-        // Old ones are better than none.
-        if lessons != Loaded::Failed || model.lessons.with_untracked(|known| *known == Loaded::Waiting) {
+        // Old ones are better than none, and the same ones again are no news: what is unfolded stays so.
+        let is_news = |known: &_| lessons != *known && (lessons != Loaded::Failed || *known == Loaded::Waiting);
+        if model.lessons.with_untracked(is_news) {
             model.lessons.set(lessons);
         }
     });

@@ -245,6 +245,29 @@ test("one lesson leads to the next and back, nothing is locked, and an address o
   await context.close();
 });
 
+test("lessons that come again as they were leave the list of them alone", async () => {
+  const { page, context } = await openPage(playground);
+  // A fault has the page ask for them again, and they are the last good ones. The answer comes when the list is open.
+  const file = join(lessons, "91-after/lesson.md");
+  const text = readFileSync(file, "utf8");
+  const asked = new Promise((resolve) => page.route("**/api/lessons", resolve));
+  writeFileSync(file, `${text}\n<b>No HTML.</b>\n`);
+  const question = await asked;
+  await page.locator("#lesson").focus();
+  await page.keyboard.press("m");
+  const menu = page.getByRole("navigation", { name: "All lessons" });
+  await menu.getByText("Tasks to be tried").click();
+  const link = await menu.getByRole("link", { name: "Predicted" }).elementHandle();
+  const answered = page.waitForResponse("**/api/lessons");
+  await question.continue();
+  await (await answered).finished();
+  await page.waitForTimeout(300);
+  assert.ok(await link.evaluate((link) => link.isConnected && link.checkVisibility()), "what was unfolded still is");
+  writeFileSync(file, text);
+  await page.locator(".fault").waitFor({ state: "detached" });
+  await context.close();
+});
+
 test("a lesson that its author saves shows at once, and what is wrong with it too", async () => {
   const { page, context } = await openStep("91-after", "the-last-step");
   const file = join(lessons, "91-after/lesson.md");
