@@ -37,7 +37,10 @@ pub fn run(root: &Path) -> Result<()> {
     println!("test: the page, in {} files", browser_tests.len());
     let mut node = Command::new("node");
     // One after the other however many processors there are: one of them changes the machine's network.
-    node.args(["--test", "--test-concurrency=1"]).args(&browser_tests).current_dir(root.join("web")).env("NEWROOT_BIN", &newroot);
+    node.args(["--test", "--test-concurrency=1"])
+        .args(&browser_tests)
+        .current_dir(root.join("web"))
+        .env("NEWROOT_BIN", &newroot);
     command::run(&mut node)?;
 
     println!("test: everything passed: lint, xtask, server, lab, shared, page ({} s)", start.elapsed().as_secs());
