@@ -250,7 +250,9 @@ test("lessons that come again as they were leave the list of them alone", async 
   // A fault has the page ask for them again, and they are the last good ones. The answer comes when the list is open.
   const file = join(lessons, "91-after/lesson.md");
   const text = readFileSync(file, "utf8");
-  const asked = new Promise((resolve) => page.route("**/api/lessons", resolve));
+  let ask;
+  const asked = new Promise((resolve) => (ask = resolve));
+  await page.route("**/api/lessons", ask);
   writeFileSync(file, `${text}\n<b>No HTML.</b>\n`);
   const question = await asked;
   await page.locator("#lesson").focus();
