@@ -7,7 +7,7 @@ use nix::sys::signal::Signal;
 use shared::protocol::WINDOW;
 
 use crate::common::flood::{Random, after, digest, end, sequence, start};
-use crate::common::playground::{HOST, Page, Playground};
+use crate::common::playground::{CONTAINER, HOST, Page, Playground};
 
 const MIB: usize = 1 << 20;
 
@@ -193,11 +193,12 @@ async fn a_large_paste_arrives_whole_and_in_order() {
 async fn ctrl_c_overtakes_a_paste_that_nobody_reads_and_nothing_of_it_is_executed() {
     let playground = Playground::start(None);
     let mut page = playground.open(&playground.new_cookie()).await;
-    for program in ["sleep 1000", "yes"] {
+    page.output_of(CONTAINER, "mkfifo /tmp/gate").await;
+    for (program, written) in [("sleep 1000", 0), ("yes", MIB)] {
+        // The paste comes before the flood: the kernel drops the echo of what comes while there is no room for output.
         page.until("a prompt", |page| page.has_prompt(HOST)).await;
-        page.run(HOST, program).await;
-        let name = program.split(' ').next().unwrap();
-        page.until("the program", |page| page.terminals[&HOST].program == name).await;
+        page.run(HOST, &format!("cat /tmp/gate; {program}")).await;
+        page.until("the gate", |page| page.terminals[&HOST].program == "cat").await;
         let before = page.output[&HOST].len();
         let line = b"touch /tmp/surprise; echo surprise\n";
         let room = page.room_for_input(HOST) as usize;
@@ -208,6 +209,10 @@ async fn ctrl_c_overtakes_a_paste_that_nobody_reads_and_nothing_of_it_is_execute
         // As many whole lines as the kernel takes that nobody reads: it comes to no key behind them.
         let echoed = |page: &Page| page.text_since(HOST, before).matches("echo surprise\r\n").count() > 100;
         page.until("the paste", echoed).await;
+        page.run(CONTAINER, ": > /tmp/gate").await;
+        let name = program.split(' ').next().unwrap();
+        let runs = |page: &Page| page.terminals[&HOST].program == name && page.output[&HOST].len() >= before + written;
+        page.until("the program", runs).await;
         let since = Instant::now();
         page.type_keys(HOST, b"\x03").await;
         page.until("the prompt", |page| page.has_prompt(HOST)).await;
