@@ -102,7 +102,7 @@ impl Classroom {
         for handle in found {
             let place = self.labs().entry(handle.id).or_default().clone();
             // A page may have asked for it already, and found it running.
-            let _ = place.set(self.welcome(handle));
+            let _ = place.set(self.welcome(handle, None));
         }
         count
     }
@@ -141,7 +141,7 @@ impl Classroom {
         let started = place.get_or_try_init(async || {
             let checks = self.checks.borrow().clone();
             let started = Handle::start(&self.settings, id, &checks, self.progress.load(id)).await;
-            started.map(|handle| self.welcome(handle))
+            started.map(|handle| self.welcome(handle, Some(checks)))
         });
         match started.await {
             Ok(handle) => Ok(handle.clone()),
@@ -172,8 +172,8 @@ impl Classroom {
         handle.removed().await;
     }
 
-    /// Takes note of a lab, and of its end.
-    fn welcome(self: &Arc<Self>, handle: Handle) -> Arc<Handle> {
+    /// Takes note of a lab, and of its end. `asked` is what it was started with, where that is known.
+    fn welcome(self: &Arc<Self>, handle: Handle, asked: Option<Arc<[Check]>>) -> Arc<Handle> {
         let handle = Arc::new(handle);
         let (classroom, ending) = (self.clone(), handle.clone());
         tokio::spawn(async move {
@@ -182,7 +182,7 @@ impl Classroom {
             tracing::info!("lab {:?} has ended", ending.id);
         });
         tokio::spawn(self.progress.clone().follow(handle.clone()));
-        tokio::spawn(keep_told(self.checks.subscribe(), handle.clone()));
+        tokio::spawn(keep_told(self.checks.subscribe(), handle.clone(), asked));
         tracing::info!("lab {:?} is here", handle.id);
         // Nobody listens any more only when the server is going down.
         let _ = self.arrivals.send(handle.clone());
@@ -203,11 +203,12 @@ impl Classroom {
 }
 
 /// Tells a lab what the lessons ask, now and whenever that changes, until it ends. A lab of a former server may know other
-/// lessons.
-async fn keep_told(mut checks: watch::Receiver<Arc<[Check]>>, lab: Arc<Handle>) {
+/// lessons; what one was `asked` already is not told again.
+async fn keep_told(mut checks: watch::Receiver<Arc<[Check]>>, lab: Arc<Handle>, mut asked: Option<Arc<[Check]>>) {
     loop {
         let now = checks.borrow_and_update().clone();
-        if let Err(error) = lab.set_checks(&now).await
+        if asked.replace(now.clone()).is_none_or(|asked| asked != now)
+            && let Err(error) = lab.set_checks(&now).await
             && !lab.has_ended()
         {
             tracing::warn!("lab {:?} does not hear of new lessons: {error}", lab.id);
