@@ -341,15 +341,17 @@ async fn start_process(config: Config, id: LabId) -> Result<Handle, StartError> 
         // Not in the server's process group: Ctrl-C there is not meant for labs.
         .process_group(0)
         .spawn()?;
-    if let Some(mut stdin) = child.stdin.take() {
-        stdin.write_all(&serde_json::to_vec(&config).map_err(io::Error::from)?).await?;
-    }
     let mut said = String::new();
-    if let Some(stdout) = child.stdout.take() {
-        let mut stdout = BufReader::new(stdout).take(1024);
-        // Nothing more comes when the process has given up.
-        let _ = timeout(PATIENCE, stdout.read_line(&mut said)).await;
-    }
+    let greeting = async {
+        if let (Some(mut stdin), Some(stdout)) = (child.stdin.take(), child.stdout.take()) {
+            stdin.write_all(&serde_json::to_vec(&config)?).await?;
+            drop(stdin);
+            BufReader::new(stdout).take(1024).read_line(&mut said).await?;
+        }
+        io::Result::Ok(())
+    };
+    // A process that has given up takes nothing more, says nothing more, and has said why in its log.
+    let _ = timeout(PATIENCE, greeting).await;
     if said.trim_end() != READY {
         let _already_gone = child.kill().await;
         let why = fs::read_to_string(&log).unwrap_or_default();
