@@ -16,6 +16,10 @@ use crate::stale::{self, Build};
 const FIRST_WAIT: f64 = 250.0;
 const LONGEST_WAIT: f64 = 5_000.0;
 
+/// How long the server may take to answer, in which a whole room may ask it for machines. The browser's own limit,
+/// where a network swallows what is sent, is minutes.
+const PATIENCE: Duration = Duration::from_secs(30);
+
 /// The socket of the moment and its listeners.
 #[derive(Default)]
 pub struct Link {
@@ -66,6 +70,14 @@ pub fn open(page: Page) {
     socket.set_onmessage(Some(hear.as_ref().unchecked_ref()));
     socket.set_onclose(Some(lose.as_ref().unchecked_ref()));
     page.outbox.attach(Some(socket.clone()));
+    let unanswered = socket.clone();
+    let give_up = move || {
+        if current() && unanswered.ready_state() == WebSocket::CONNECTING {
+            // Fails only where it is closed already. It is told as any lost connection is.
+            let _ = unanswered.close();
+        }
+    };
+    set_timeout(give_up, PATIENCE);
     page.link.update_value(|link| {
         link.socket = Some(socket);
         link.listeners = vec![greet, hear, lose];

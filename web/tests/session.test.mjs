@@ -1,6 +1,7 @@
 // One page over time: the network goes and comes back, and what is copied is what was shown.
 
 import assert from "node:assert/strict";
+import { connect, createServer } from "node:net";
 import { after, before, test } from "node:test";
 import { openPage, prompt, screen, shows, start, type } from "./playground.mjs";
 
@@ -43,6 +44,37 @@ test("a network that is cut and comes back is said quietly, and costs no line of
   assert.deepEqual(numbers, numbers.map((_, place) => numbers[0] + place), "each line once, in order");
   assert.equal(await state.innerText(), "connected");
   await context.close();
+});
+
+test("a network that swallows what the page sends is given up, and costs no more than the wait", async () => {
+  const { port } = new URL(playground.address);
+  const swallowed = [];
+  let swallows = true;
+  // A connection of its own for each WebSocket, which begins with its request.
+  const network = createServer((page) => {
+    page.on("error", () => {}).once("data", (head) => {
+      if (swallows && /^GET \/api\/lab[ ?]/.test(head)) return swallowed.push(page);
+      const server = connect(port, "127.0.0.1").on("error", () => page.destroy());
+      server.write(head);
+      page.pipe(server).pipe(page);
+    });
+  });
+  await new Promise((listening) => network.listen(0, "127.0.0.1", listening));
+  const context = await playground.browser.newContext({ viewport: { width: 1280, height: 720 } });
+  const page = await context.newPage();
+  await page.clock.install();
+  await page.goto(`http://127.0.0.1:${network.address().port}`);
+  const state = page.locator(".topbar [role=status]");
+  await state.getByText("starting your machine").waitFor();
+  while (swallowed.length === 0) await page.waitForTimeout(10);
+  await page.clock.fastForward("00:31");
+  await state.getByText("no connection, trying again").waitFor();
+  swallows = false;
+  await page.waitForSelector("html[data-connection=open]");
+  await prompt(page, "host");
+  await context.close();
+  swallowed.forEach((page) => page.destroy());
+  network.close();
 });
 
 test("what is copied is what was shown", async () => {
