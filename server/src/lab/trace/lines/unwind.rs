@@ -1,6 +1,6 @@
 //! The functions that are under way in a stopped thread, by the rules that compilers leave for unwinding (the System V
 //! ABI's .eh_frame). The C library's calls have no such rules, but small frames: of the first words on the stack the one is
-//! taken from which, as the address that the call returns to, the rules lead furthest.
+//! taken, as the address that the call returns to, from which the rules lead all the way out.
 
 use std::fs;
 
@@ -73,7 +73,8 @@ pub fn stack_of(thread: Pid, binary: &Binary) -> Option<Vec<u64>> {
         restored.0[usize::from(number::STACK)] = Some(frame);
         Some(restored)
     };
-    let leaves = (0..LEAF as u64).map(|word| stack.start + word * 8);
+    // Both ABIs keep the stack at multiples of 16 where a function calls another.
+    let leaves = (0..LEAF as u64).map(|word| stack.start + word * 8).filter(|place| (place + 8).is_multiple_of(16));
     let stacks = leaves.filter_map(|place| Some((place, stack.at(place)?))).map(|(place, returns_to)| {
         let mut registers = registers;
         registers.0[usize::from(number::STACK)] = Some(place + 8);
@@ -93,8 +94,17 @@ pub fn stack_of(thread: Pid, binary: &Binary) -> Option<Vec<u64>> {
         }
         addresses
     });
-    // Some number that happens to look like an address leads nowhere; in the child of a clone(2) two functions are all.
-    stacks.max_by_key(Vec::len).filter(|addresses| addresses.len() > 1)
+    innermost(stacks.collect())
+}
+
+/// Of what may be the functions that are under way, by the place on the stack where they begin, what is. A number that
+/// happens to look like an address leads nowhere. An address that an earlier call has left behind leads to the same
+/// outermost function, on a way that may be longer, but from further within the stack.
+fn innermost(stacks: Vec<Vec<u64>>) -> Option<Vec<u64>> {
+    let longest = stacks.iter().rev().max_by_key(|addresses| addresses.len())?;
+    // In the child of a clone(2) two functions are all.
+    let outermost = *longest.last().filter(|_| longest.len() > 1)?;
+    stacks.into_iter().find(|addresses| addresses.len() > 1 && addresses.last() == Some(&outermost))
 }
 
 struct Stack {
@@ -141,4 +151,21 @@ fn base_of(thread: Pid) -> Option<u64> {
     let first =
         lines.find(|fields| fields.len() > 5 && fields[2].bytes().all(|byte| byte == b'0') && fields[4] != "0")?;
     u64::from_str_radix(first[0].split_once('-')?.0, 16).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_an_earlier_call_has_left_behind_is_not_under_way() {
+        let of_umount2 = vec![0x61ea06, 0x40db65, 0x355da9, 0x2e1602];
+        let left_by_mount = vec![0x3f140e, 0x3f11af, 0x40d716, 0x355da9, 0x2e1602];
+        let no_way_out = vec![0x17de6d, 0x17df0e];
+        let stacks = vec![no_way_out.clone(), vec![0x2e1602], of_umount2.clone(), left_by_mount];
+        assert_eq!(innermost(stacks), Some(of_umount2));
+        assert_eq!(innermost(vec![vec![], vec![0xa1a6b9]]), None, "one function alone is a number like an address");
+        assert_eq!(innermost(vec![vec![0xa1a6b9], no_way_out.clone()]), Some(no_way_out));
+        assert_eq!(innermost(vec![]), None);
+    }
 }
