@@ -163,7 +163,7 @@ async fn resets_at_once_from_two_pages_while_pid_1_resists_are_one_reset_each_ti
         let namespace = init.and_then(|init| Some(fs::metadata(format!("/proc/{init}/ns/mnt")).ok()?.ino()));
         page.views.values().any(|(view, _)| Some(view.mount_namespace) == namespace)
             && page.terminals[&HOST].running
-            && page.text_since(HOST, 0).rsplit(CLEARED).next().is_some_and(|text| text.contains("# "))
+            && page.text_since(HOST, 0).rsplit_once(CLEARED).is_some_and(|(_, text)| text.contains("# "))
     })
     .await;
     assert!(page.output_of(HOST, "newroot pull busybox").await.contains("Pulling done"));
