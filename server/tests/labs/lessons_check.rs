@@ -1,7 +1,6 @@
 //! `newroot lessons check`, on the lessons in the binary and on some that nobody could do.
 
 use std::fs;
-use std::path::Path;
 
 use crate::common::{newroot, text_of};
 
@@ -12,20 +11,20 @@ fn every_lesson_in_the_binary_can_be_done() {
     assert!(output.status.success());
 }
 
-/// Checks a directory with this one lesson; returns what is said of it, which must be a refusal.
-fn refusal_of(body: &str) -> String {
+/// Checks a directory with this one lesson; returns what is said of it, with this exit status.
+fn said_of(body: &str, status: i32) -> String {
     let directory = tempfile::tempdir().unwrap();
     let lesson = directory.path().join("01-wrong");
     fs::create_dir(&lesson).unwrap();
     fs::write(lesson.join("lesson.md"), format!("+++\ntitle = \"Wrong\"\n+++\n\n# A step\n\n{body}")).unwrap();
-    let said = check(directory.path());
-    said.replace(directory.path().to_str().unwrap(), "DIR")
+    let output = newroot().args(["lessons", "check"]).arg(directory.path()).output().unwrap();
+    let said = text_of(&output).replace(directory.path().to_str().unwrap(), "DIR");
+    assert_eq!(output.status.code(), Some(status), "{said}");
+    said
 }
 
-fn check(directory: &Path) -> String {
-    let output = newroot().args(["lessons", "check"]).arg(directory).output().unwrap();
-    assert_eq!(output.status.code(), Some(1), "{}", text_of(&output));
-    text_of(&output)
+fn refusal_of(body: &str) -> String {
+    said_of(body, 1)
 }
 
 fn task(check: &str) -> String {
@@ -56,4 +55,13 @@ fn what_cannot_be_done_is_refused_with_file_and_line_and_what_was_seen() {
     let quiz = "> [!QUIZ where]\n> Where?\n>\n> - Here  `true`\n> - There  `true`\n>\n> ```check\n> true\n> ```\n";
     let both = refusal_of(&format!("{MOUNT}{quiz}"));
     assert!(both.contains("lesson.md:11: when the quiz was graded, 2 options were true"), "{both}");
+}
+
+#[test]
+fn what_comes_from_the_background_behind_a_prompt_is_in_nobodys_way() {
+    let waits = "```console run=host\n(until [ -e /tmp/go ]; do usleep 9999; done; echo late; mount -t tmpfs x /tmp) &\n```\n\n";
+    let goes = "```console run=container\ntouch /tmp/go\n```\n\n";
+    let next = "```console run=host\ntrue\n```\n";
+    let said = said_of(&format!("{waits}{goes}{}\n{next}", task(IS_MOUNTED)), 0);
+    assert!(said.contains("01-wrong: 3 commands, 1 tasks and quizzes: ok"), "{said}");
 }

@@ -20,6 +20,8 @@ use shared::task::TaskState;
 const QUIET: Duration = Duration::from_secs(5);
 /// No command of a lesson takes longer.
 const LONGEST: Duration = Duration::from_secs(120);
+/// How busybox's shell asks where the cursor is (DSR, ECMA-48).
+const ASKS: &str = "\x1b[6n";
 /// As much of a terminal's output is looked at.
 const TAIL: usize = 2000;
 
@@ -114,13 +116,14 @@ impl Page {
         terminal.and_then(|terminal| self.shown.get(&terminal.id)).map_or("", String::as_str)
     }
 
-    /// Whether a shell waits in a terminal: its last output is a prompt, and busybox's question where the cursor is.
+    /// Whether a shell waits in a terminal: its last output is a prompt, or since the last line that was typed busybox has
+    /// asked behind one where the cursor is. What comes then comes from the background.
     fn has_prompt(&self, terminal: TerminalId) -> bool {
         let shown = self.shown.get(&terminal).map_or("", String::as_str);
-        let shown = shown.trim_end_matches("\x1b[6n").trim_end_matches("\x1b[J");
+        let last = shown.rsplit('\n').next().unwrap_or_default().trim_end_matches("\x1b[J");
         // Those of root, of others, and of a shell that waits for the rest of a command.
-        let last = shown.rsplit('\n').next().unwrap_or_default();
-        ["# ", "$ ", "> "].iter().any(|end| last.ends_with(end))
+        let prompts = ["# ", "$ ", "> "];
+        prompts.iter().any(|prompt| last.ends_with(prompt) || shown.contains(&format!("{prompt}{ASKS}")))
     }
 
     async fn take(&mut self, message: Message) -> Result<()> {
