@@ -120,7 +120,8 @@ impl Page {
     /// asked behind one where the cursor is. What comes then comes from the background.
     fn has_prompt(&self, terminal: TerminalId) -> bool {
         let shown = self.shown.get(&terminal).map_or("", String::as_str);
-        let last = shown.rsplit('\n').next().unwrap_or_default().trim_end_matches("\x1b[J");
+        let last = shown.rsplit('\n').next().unwrap_or_default();
+        let last = last.trim_end_matches(ASKS).trim_end_matches("\x1b[J");
         // Those of root, of others, and of a shell that waits for the rest of a command.
         let prompts = ["# ", "$ ", "> "];
         prompts.iter().any(|prompt| last.ends_with(prompt) || shown.contains(&format!("{prompt}{ASKS}")))
