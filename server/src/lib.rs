@@ -12,4 +12,5 @@ pub mod registry;
 
 pub mod runtime;
 
+pub mod defence;
 mod sys;

@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use newroot::defence::{Defence, Defences};
 use newroot::lab::cgroup::Limits;
 use newroot::lab::{Overlay, Settings};
 use newroot::runtime::Image;
@@ -40,6 +41,9 @@ pub struct LabOptions {
     /// Where a lab's overlay is mounted, instead of where this kernel can: for tests of what old kernels need
     #[arg(long, value_name = "PLACE", value_enum, hide = true)]
     overlay: Option<Overlay>,
+    /// Turn a defence off, for a test that sees what it is good for; may be repeated
+    #[arg(long, value_name = "DEFENCE", value_enum, hide = true)]
+    without: Vec<Defence>,
 }
 
 impl LabOptions {
@@ -69,7 +73,13 @@ impl LabOptions {
             idle: self.idle,
             life: (!self.life.is_zero()).then_some(self.life),
             overlay: self.overlay,
+            defences: self.defences(),
         }
+    }
+
+    /// Which defences stand: all of them outside of tests.
+    pub fn defences(&self) -> Defences {
+        Defences::without(self.without.clone())
     }
 }
 

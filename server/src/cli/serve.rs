@@ -96,6 +96,9 @@ async fn serve_until_signal(options: Options) -> Result<()> {
         Some(image) => lab_image::rootfs(&store, &options.state, image).await?,
         None => registry::lab_rootfs(&store)?,
     };
+    for off in options.lab.defences().off() {
+        tracing::warn!("this server is NOT SAFE: a test has turned off the defence {off:?}");
+    }
     let settings = options.lab.settings(options.run.join("labs"), rootfs);
     let progress = options.state.join("progress");
     let progress = ProgressStore::open(progress.clone())

@@ -25,6 +25,7 @@ use super::handover::{self, Look, Reply, Request, Status};
 use super::process::{Config, READY};
 use super::sandbox::Overlay;
 use crate::checks::{Check, Progress};
+use crate::defence::Defences;
 use crate::sys;
 
 /// What every lab of a server gets.
@@ -46,6 +47,8 @@ pub struct Settings {
     pub life: Option<Duration>,
     /// Where its overlay is mounted; `None` for what this kernel can.
     pub overlay: Option<Overlay>,
+    /// Which defences stand.
+    pub defences: Defences,
 }
 
 impl Settings {
@@ -138,6 +141,7 @@ impl Handle {
                         hostname: "lab".into(),
                         limits: settings.limits(),
                         overlay: settings.overlay,
+                        defences: settings.defences.clone(),
                         cgroup: cgroup.clone(),
                         checks: checks.to_vec(),
                         progress,

@@ -26,6 +26,7 @@ use super::stream::PageStream;
 use super::uid_range::UidRange;
 use super::{privileges, session};
 use crate::checks::{Check, Progress};
+use crate::defence::Defences;
 use crate::{runtime, sys};
 
 /// The line on standard output that says that the lab is ready to be asked.
@@ -51,6 +52,8 @@ pub struct Config {
     pub limits: Limits,
     /// Where its overlay is mounted; `None` for what this kernel can.
     pub overlay: Option<Overlay>,
+    /// Which defences stand.
+    pub defences: Defences,
     /// The cgroup that everything of the learner's is paid from.
     pub cgroup: Cgroup,
     /// What the lessons ask.
@@ -107,6 +110,7 @@ fn build(config: &Config) -> Result<Built, StepError> {
         hostname: config.hostname.clone(),
         disk: config.limits.disk,
         overlay: config.overlay,
+        defences: config.defences.clone(),
     };
     let prepared = sandbox::prepare(&settings, &ids, &cgroup, &config.directory)?;
     let user = Uid::from_raw(ids.lab);

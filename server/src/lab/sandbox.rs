@@ -19,6 +19,7 @@ use super::init::FromInit;
 use super::program::Program;
 use super::uid_range::UidRange;
 use super::zygote::{self, FromZygote, ToZygote};
+use crate::defence::Defences;
 use crate::runtime;
 use crate::sys::{self, mount_attribute};
 
@@ -34,6 +35,8 @@ pub struct Settings {
     pub disk: u64,
     /// Where the overlay is mounted; `None` for what this kernel can.
     pub overlay: Option<Overlay>,
+    /// Which defences stand.
+    pub defences: Defences,
 }
 
 /// Where the overlay of a sandbox is mounted, which says who can make another.

@@ -1,0 +1,35 @@
+//! The defences that a test can turn off, by name. An attack that fails proves nothing unless it is also seen to succeed
+//! without the defence that it fails at (`server/tests/attacks`). Nobody else turns one off, and `serve` warns of it.
+
+use serde::{Deserialize, Serialize};
+
+/// A defence. SECURITY.md says what each is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
+#[serde(rename_all = "kebab-case")]
+pub enum Defence {
+    /// The lab process, the zygote and PID 1 each begin in a session of their own.
+    Session,
+}
+
+/// Which defences stand: all of them, but for those that a test has turned off.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Defences {
+    off: Vec<Defence>,
+}
+
+impl Defences {
+    /// All but these.
+    pub fn without(off: Vec<Defence>) -> Defences {
+        Defences { off }
+    }
+
+    /// Whether this one stands.
+    pub fn stand(&self, defence: Defence) -> bool {
+        !self.off.contains(&defence)
+    }
+
+    /// Those that do not.
+    pub fn off(&self) -> &[Defence] {
+        &self.off
+    }
+}
