@@ -9,6 +9,26 @@ use serde::{Deserialize, Serialize};
 pub enum Defence {
     /// The lab process, the zygote and PID 1 each begin in a session of their own.
     Session,
+    /// Limits of each process (getrlimit(2)), and of what one lab may have of namespaces, watches, queues and signals.
+    Resources,
+    /// The allowlist of system calls, sockets and ioctl(2) requests of the sandbox.
+    Filter,
+    /// No netlink(7) sockets in the sandbox.
+    Netlink,
+    /// No options of sockets that program netfilter.
+    Netfilter,
+    /// The lab's own devpts, of which it may take only so many terminals.
+    Pseudoterminals,
+    /// Nobody but root may have /proc/pressure wake them.
+    Pressure,
+    /// Device nodes that are the lab's own.
+    Devices,
+    /// Limits by cgroups.
+    Limits,
+    /// The allowlist of system calls of the lab process.
+    LabFilter,
+    /// A network namespace and an IPC namespace of the lab process's own.
+    LabNetwork,
 }
 
 /// Which defences stand: all of them, but for those that a test has turned off.

@@ -274,6 +274,74 @@ pub fn own_program() -> io::Result<&'static [u8]> {
     }
 }
 
+/// Takes the execution domain that programs have unless somebody asks for another (personality(2)): addresses at random
+/// places, nothing executable that was only to be read.
+pub fn usual_personality() -> io::Result<()> {
+    // SAFETY: personality takes a number alone; 0 is PER_LINUX.
+    Errno::result(unsafe { libc::personality(0) })?;
+    Ok(())
+}
+
+/// Clears what keeps capabilities over changes of the user (capabilities(7), "The securebits flags"). Errors with EPERM where
+/// they are locked.
+pub fn no_securebits() -> io::Result<()> {
+    // SAFETY: both take numbers alone.
+    unsafe {
+        if Errno::result(libc::prctl(libc::PR_GET_SECUREBITS, 0, 0, 0, 0))? != 0 {
+            Errno::result(libc::prctl(libc::PR_SET_SECUREBITS, 0, 0, 0, 0))?;
+        }
+    }
+    Ok(())
+}
+
+/// Lets timers be as exact as by default (PR_SET_TIMERSLACK in prctl(2)).
+pub fn usual_timer_slack() -> io::Result<()> {
+    // SAFETY: takes numbers alone; 0 is what the thread was started with, after an execve(2) what it was given then.
+    Errno::result(unsafe { libc::prctl(libc::PR_SET_TIMERSLACK, 50_000, 0, 0, 0) })?;
+    Ok(())
+}
+
+/// Takes the usual scheduling policy (sched(7)) and I/O priority (ioprio_set(2)), and gives up a niceness below 0; one above
+/// stays, for it was somebody's wish and to undo it takes a privilege.
+pub fn usual_priority() -> io::Result<()> {
+    const IOPRIO_WHO_PROCESS: libc::c_int = 1;
+    // SAFETY: an all-zero sched_param is one: priority 0, which is what SCHED_OTHER wants.
+    let parameters: libc::sched_param = unsafe { std::mem::zeroed() };
+    // SAFETY: the first reads one sched_param, the others take numbers alone; 0 is the calling process.
+    unsafe {
+        let policy = Errno::result(libc::syscall(libc::SYS_sched_getscheduler, 0))?;
+        if policy == libc::c_long::from(libc::SCHED_FIFO) || policy == libc::c_long::from(libc::SCHED_RR) {
+            let other = libc::SCHED_OTHER;
+            Errno::result(libc::syscall(libc::SYS_sched_setscheduler, 0, other, &raw const parameters))?;
+        }
+        Errno::result(libc::syscall(libc::SYS_ioprio_set, IOPRIO_WHO_PROCESS, 0, 0))?;
+        // The call itself answers 20 less the niceness (getpriority(2), "C library/kernel differences").
+        if Errno::result(libc::syscall(libc::SYS_getpriority, libc::PRIO_PROCESS, 0))? > 20 {
+            Errno::result(libc::setpriority(libc::PRIO_PROCESS, 0, 0))?;
+        }
+    }
+    Ok(())
+}
+
+/// Leaves the session keyring of whoever started this process for a new one (keyctl(2), KEYCTL_JOIN_SESSION_KEYRING). A
+/// kernel or a container engine without keyrings has none to leave.
+pub fn new_session_keyring() -> io::Result<()> {
+    const KEYCTL_JOIN_SESSION_KEYRING: libc::c_int = 1;
+    // SAFETY: without a name it takes no pointer but a null one.
+    let joined = Errno::result(unsafe { libc::syscall(libc::SYS_keyctl, KEYCTL_JOIN_SESSION_KEYRING, 0) });
+    match joined {
+        Err(Errno::ENOSYS | Errno::EPERM) | Ok(_) => Ok(()),
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// Says whether other processes of the same user may trace this one and own its files in /proc (PR_SET_DUMPABLE).
+pub fn set_traceable(traceable: bool) -> io::Result<()> {
+    // SAFETY: takes numbers alone.
+    Errno::result(unsafe { libc::prctl(libc::PR_SET_DUMPABLE, libc::c_ulong::from(traceable), 0, 0, 0) })?;
+    Ok(())
+}
+
 /// Lets this thread give way to those of a smaller niceness (setpriority(2): on Linux, that of a thread).
 pub fn be_nice(niceness: i32) -> io::Result<()> {
     // SAFETY: setpriority takes numbers alone; 0 is the calling thread.
@@ -306,14 +374,21 @@ pub fn pseudoterminal_peer(master: impl AsFd) -> io::Result<OwnedFd> {
 /// `WAIT_KILLABLE_RECV` (Linux 5.19): once a call was received, only a deadly signal takes it back, so that the
 /// supervisor's CONTINUE and a signal handler cannot make a call happen twice.
 pub fn install_filter(program: &[libc::sock_filter]) -> io::Result<OwnedFd> {
-    let program = libc::sock_fprog { len: program.len() as u16, filter: program.as_ptr().cast_mut() };
     let flags = libc::SECCOMP_FILTER_FLAG_NEW_LISTENER | libc::SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV;
-    // SAFETY: the kernel copies the program, whose length is told; a bad one is refused with EINVAL.
-    let fd = Errno::result(unsafe {
-        libc::syscall(libc::SYS_seccomp, libc::SECCOMP_SET_MODE_FILTER, flags, &raw const program)
-    })?;
+    let fd = set_filter(program, flags)?;
     // SAFETY: a new descriptor, known to nobody else.
     Ok(unsafe { OwnedFd::from_raw_fd(fd as RawFd) })
+}
+
+/// The same for a filter that answers by itself. Needs CAP_SYS_ADMIN in the user namespace, or no_new_privs.
+pub fn install_silent_filter(program: &[libc::sock_filter]) -> io::Result<()> {
+    Ok(set_filter(program, 0).map(drop)?)
+}
+
+fn set_filter(program: &[libc::sock_filter], flags: libc::c_ulong) -> nix::Result<libc::c_long> {
+    let program = libc::sock_fprog { len: program.len() as u16, filter: program.as_ptr().cast_mut() };
+    // SAFETY: the kernel copies the program, whose length is told; a bad one is refused with EINVAL.
+    Errno::result(unsafe { libc::syscall(libc::SYS_seccomp, libc::SECCOMP_SET_MODE_FILTER, flags, &raw const program) })
 }
 
 /// A system call that waits for the supervisor's answer.

@@ -38,6 +38,10 @@ pub struct LabOptions {
     /// How long a lab lives in any case; 0 is for ever
     #[arg(long, value_name = "TIME", default_value = "8h", value_parser = time)]
     life: Duration,
+    /// Let labs program netfilter in their own network namespaces: opens netlink's NETLINK_NETFILTER and the socket options
+    /// of iptables and ip6tables to their root. It has often been the way to the machine's root; not for strangers
+    #[arg(long)]
+    lab_netfilter: bool,
     /// Where a lab's overlay is mounted, instead of where this kernel can: for tests of what old kernels need
     #[arg(long, value_name = "PLACE", value_enum, hide = true)]
     overlay: Option<Overlay>,
@@ -73,6 +77,7 @@ impl LabOptions {
             idle: self.idle,
             life: (!self.life.is_zero()).then_some(self.life),
             overlay: self.overlay,
+            netfilter: self.lab_netfilter,
             defences: self.defences(),
         }
     }

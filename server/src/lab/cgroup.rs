@@ -48,6 +48,10 @@ pub struct Limits {
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Cgroup {
     directories: Vec<PathBuf>,
+    /// In the hierarchies of v1 that bound nothing of a lab. It is in one of its own there all the same: whoever mounts such a
+    /// hierarchy in a cgroup namespace sees from there down, and from the server's they would see everybody's names.
+    #[serde(default)]
+    others: Vec<PathBuf>,
 }
 
 /// What a cgroup uses, by files that were opened once.
@@ -102,6 +106,7 @@ impl Cgroup {
             Some(root) if has_controllers(root) => vec![create_v2(root, name, limits)?],
             _ => create_v1(&hierarchies, name, limits)?,
         };
+        let others = create_others(&hierarchies, name, &directories)?;
         for directory in &directories {
             make(&directory.join(LAB))?;
             let machine = directory.join(MACHINE);
@@ -111,7 +116,7 @@ impl Cgroup {
                 write(&machine.join("cgroup.max.depth"), delegated::DEEPEST)?;
             }
         }
-        Ok(Cgroup { directories })
+        Ok(Cgroup { directories, others })
     }
 
     /// Gives the learner's part to this user of the machine (cgroups(7), "Delegation": the directory, and the files that
@@ -151,13 +156,15 @@ impl Cgroup {
         let hierarchies = Hierarchies::read();
         let roots = hierarchies.v2.iter().chain(hierarchies.v1.iter().map(|(_, root)| root));
         let directories: BTreeSet<PathBuf> = roots.map(|root| root.join("newroot").join(name)).collect();
-        Cgroup { directories: directories.into_iter().filter(|directory| directory.is_dir()).collect() }
+        let directories = directories.into_iter().filter(|directory| directory.is_dir()).collect();
+        Cgroup { directories, others: Vec::new() }
     }
 
     /// Moves the calling process in. With v1 a process enters each controller's hierarchy on its own.
     pub fn enter(&self) -> io::Result<()> {
         // Writing 0 means the writer itself, whatever its number is in the PID namespace of the hierarchy's mount.
-        self.directories.iter().try_for_each(|directory| fs::write(directory.join(LAB).join("cgroup.procs"), "0"))
+        let all = self.directories.iter().chain(&self.others);
+        all.into_iter().try_for_each(|directory| fs::write(directory.join(LAB).join("cgroup.procs"), "0"))
     }
 
     /// Opens what tells of its use; the result needs neither path nor privilege any more.
@@ -184,7 +191,7 @@ impl Cgroup {
 
     /// Removes its directories. Errors with EBUSY while a process is in one.
     pub fn remove(&self) -> io::Result<()> {
-        self.directories.iter().try_for_each(|directory| match remove_tree(directory) {
+        self.directories.iter().chain(&self.others).try_for_each(|directory| match remove_tree(directory) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
             _ => Ok(()),
         })
@@ -240,7 +247,12 @@ fn create_v1(hierarchies: &Hierarchies, name: &str, limits: &Limits) -> Result<V
         let directory = root.join("newroot").join(name);
         make(&directory)?;
         match controller {
-            "memory" => write(&directory.join("memory.limit_in_bytes"), limits.memory)?,
+            "memory" => {
+                write(&directory.join("memory.limit_in_bytes"), limits.memory)?;
+                // What waits in sockets is counted by itself there (memory.rst, "Kernel Memory"), and only where it has a limit.
+                let _not_configured =
+                    fs::write(directory.join("memory.kmem.tcp.limit_in_bytes"), (limits.memory / 8).to_string());
+            }
             "pids" => write(&directory.join("pids.max"), limits.pids)?,
             _ => {
                 let quota = limits.cpu_percent * CPU_PERIOD_MICROSECONDS / 100;
@@ -259,6 +271,30 @@ fn create_v1(hierarchies: &Hierarchies, name: &str, limits: &Limits) -> Result<V
         directories.insert(directory);
     }
     Ok(directories.into_iter().collect())
+}
+
+/// The lab's directories in the hierarchies of v1 that are not yet among `directories`.
+fn create_others(hierarchies: &Hierarchies, name: &str, directories: &[PathBuf]) -> Result<Vec<PathBuf>, Error> {
+    let mut others = BTreeSet::new();
+    for (_, root) in &hierarchies.v1 {
+        let parent = root.join("newroot");
+        let directory = parent.join(name);
+        if directories.contains(&directory) {
+            continue;
+        }
+        // A cpuset that nobody has filled takes no process (cpusets.rst); its parent's values are no narrower.
+        for below in [&parent, &directory, &directory.join(LAB)] {
+            make(below)?;
+            for file in ["cpuset.cpus", "cpuset.mems"] {
+                let above = below.parent().map(|above| fs::read_to_string(above.join(file)));
+                if let Some(Ok(above)) = above {
+                    write(&below.join(file), above.trim())?;
+                }
+            }
+        }
+        others.insert(directory);
+    }
+    Ok(others.into_iter().collect())
 }
 
 fn is_version_2(directory: &Path) -> bool {

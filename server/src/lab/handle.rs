@@ -47,6 +47,8 @@ pub struct Settings {
     pub life: Option<Duration>,
     /// Where its overlay is mounted; `None` for what this kernel can.
     pub overlay: Option<Overlay>,
+    /// Whether programs may program netfilter in their own network namespace.
+    pub netfilter: bool,
     /// Which defences stand.
     pub defences: Defences,
 }
@@ -141,6 +143,7 @@ impl Handle {
                         hostname: "lab".into(),
                         limits: settings.limits(),
                         overlay: settings.overlay,
+                        netfilter: settings.netfilter,
                         defences: settings.defences.clone(),
                         cgroup: cgroup.clone(),
                         checks: checks.to_vec(),
@@ -342,8 +345,6 @@ async fn start_process(config: Config, id: LabId) -> Result<Handle, StartError> 
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .stderr(fs::File::create(&log)?)
-        // Not in the server's process group: Ctrl-C there is not meant for labs.
-        .process_group(0)
         .spawn()?;
     let mut said = String::new();
     let greeting = async {

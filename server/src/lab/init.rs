@@ -24,9 +24,11 @@ use shared::protocol::{Exit, Size, TerminalId};
 
 use super::cgroup::{self, Delegated};
 use super::channel::Channel;
-use super::sandbox::{DEVICES, Overlay, Settings, Step, StepError};
+use super::sandbox::{DEVICES, Overlay, Settings, Step, StepError, TTY_GROUP};
+use super::seccomp::Filtered;
 use super::terminal::opening;
-use super::{sandbox, seccomp};
+use super::{beginning, sandbox, seccomp};
+use crate::defence::Defence;
 use crate::sys;
 
 /// From the lab process to PID 1.
@@ -93,6 +95,7 @@ pub fn build(channel: &Channel, settings: &Settings, cgroup: &Delegated) -> ! {
 }
 
 fn build_and_exec(channel: &Channel, settings: &Settings, cgroup: &Delegated) -> Result<Infallible, StepError> {
+    beginning::new_session(&settings.defences)?;
     // A zygote that dies must not leave a sandbox behind.
     nix::sys::prctl::set_pdeathsig(Signal::SIGKILL).step("ask for the zygote's death")?;
     sethostname(&settings.hostname).step("set the host name")?;
@@ -101,7 +104,7 @@ fn build_and_exec(channel: &Channel, settings: &Settings, cgroup: &Delegated) ->
     unshare(CloneFlags::CLONE_NEWCGROUP).step("make a cgroup namespace")?;
     make_root(settings)?;
     cgroup::inside::mount_hierarchies(cgroup)?;
-    make_dev()?;
+    make_dev(settings)?;
     furnish(&settings.hostname)?;
     // pivot_root(".", ".") stacks the old root over the new one, at the same place; detaching it leaves the new.
     chdir("root").step("change directory to the new root")?;
@@ -112,7 +115,8 @@ fn build_and_exec(channel: &Channel, settings: &Settings, cgroup: &Delegated) ->
     sys::loopback_up().step("set the loopback interface up")?;
     let mirror = TcpListener::bind("127.0.0.1:5000").step("listen for the registry mirror")?;
     channel.send(&FromInit::Mirror, &[mirror.as_fd()]).step("hand out the mirror's socket")?;
-    let filter = sys::install_filter(&seccomp::program()).step("install the system call filter")?;
+    let filter = sys::install_filter(&seccomp::program(Filtered::Sandbox, settings.netfilter, &settings.defences))
+        .step("install the system call filter")?;
     channel.send(&FromInit::Filter, &[filter.as_fd()]).step("hand out the filter's listener")?;
     drop((mirror, filter));
 
@@ -153,10 +157,10 @@ fn mount_overlay(settings: &Settings) -> Result<(), StepError> {
     mount(Some("overlay"), "root", Some("overlay"), MsFlags::empty(), Some(layers)).step("mount the overlay")
 }
 
-fn make_dev() -> Result<(), StepError> {
+fn make_dev(settings: &Settings) -> Result<(), StepError> {
     mount(Some("dev"), "root/dev", Some("tmpfs"), MsFlags::MS_NOSUID, Some("size=64k,mode=755")).step("mount /dev")?;
-    for device in DEVICES {
-        // Device nodes cannot be made in a user namespace; those of the machine are bind mounted.
+    for (device, ..) in DEVICES {
+        // Device nodes cannot be made in a user namespace; those that the machine's root has made are bind mounted.
         let (from, to) = (format!("dev/{device}"), format!("root/dev/{device}"));
         fs::File::create(&to).step("make a place for a device node")?;
         mount(Some(from.as_str()), to.as_str(), None::<&str>, MsFlags::MS_BIND, None::<&str>)
@@ -164,9 +168,15 @@ fn make_dev() -> Result<(), StepError> {
     }
     fs::create_dir("root/dev/pts").step("make /dev/pts")?;
     fs::create_dir("root/dev/shm").step("make /dev/shm")?;
-    let options = "newinstance,ptmxmode=0666,mode=0620,gid=5";
-    mount(Some("devpts"), "root/dev/pts", Some("devpts"), MsFlags::MS_NOSUID | MsFlags::MS_NOEXEC, Some(options))
-        .step("mount a devpts instance of its own")?;
+    if settings.defences.stand(Defence::Pseudoterminals) {
+        mount(Some("pts"), "root/dev/pts", None::<&str>, MsFlags::MS_BIND, None::<&str>)
+            .step("bind the lab's devpts")?;
+    } else {
+        let options = format!("newinstance,ptmxmode=0666,mode=0620,gid={TTY_GROUP}");
+        let flags = MsFlags::MS_NOSUID | MsFlags::MS_NOEXEC;
+        mount(Some("devpts"), "root/dev/pts", Some("devpts"), flags, Some(options.as_str()))
+            .step("mount a devpts instance of its own")?;
+    }
     mount(Some("shm"), "root/dev/shm", Some("tmpfs"), MsFlags::MS_NOSUID | MsFlags::MS_NODEV, Some("size=16m"))
         .step("mount /dev/shm")?;
     let links = [

@@ -12,6 +12,7 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
+mod beginning;
 pub mod cgroup;
 mod channel;
 mod facts;

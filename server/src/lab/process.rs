@@ -24,10 +24,10 @@ use super::sandbox::{self, Overlay, Prepared, Step, StepError};
 use super::state::Lab;
 use super::stream::PageStream;
 use super::uid_range::UidRange;
-use super::{privileges, session};
+use super::{beginning, privileges, session};
 use crate::checks::{Check, Progress};
 use crate::defence::Defences;
-use crate::{runtime, sys};
+use crate::sys;
 
 /// The line on standard output that says that the lab is ready to be asked.
 pub const READY: &str = "ready";
@@ -52,6 +52,8 @@ pub struct Config {
     pub limits: Limits,
     /// Where its overlay is mounted; `None` for what this kernel can.
     pub overlay: Option<Overlay>,
+    /// Whether programs may program netfilter in their own network namespace.
+    pub netfilter: bool,
     /// Which defences stand.
     pub defences: Defences,
     /// The cgroup that everything of the learner's is paid from.
@@ -65,11 +67,11 @@ pub struct Config {
 /// `newroot lab`. Returns when the lab has ended.
 pub fn main() -> Result<(), StepError> {
     // Before anything else is opened or started, while this process is as the server made it.
-    runtime::default_signals();
     sys::close_all_but(&mut [0, 1, 2]).step("close what the server was started with")?;
     let config: Config = serde_json::from_reader(io::stdin().lock()).step("read the lab's configuration")?;
+    beginning::begin(&config.defences)?;
     let Built { listener, prepared, meter, cgroup, user } = build(&config)?;
-    privileges::drop_all(user)?;
+    privileges::drop_all(user, &config.defences)?;
 
     let runtime =
         tokio::runtime::Builder::new_current_thread().enable_all().build().step("start the lab's event loop")?;
@@ -109,7 +111,9 @@ fn build(config: &Config) -> Result<Built, StepError> {
         rootfs: config.rootfs.clone(),
         hostname: config.hostname.clone(),
         disk: config.limits.disk,
+        terminals: config.limits.terminals,
         overlay: config.overlay,
+        netfilter: config.netfilter,
         defences: config.defences.clone(),
     };
     let prepared = sandbox::prepare(&settings, &ids, &cgroup, &config.directory)?;

@@ -4,10 +4,12 @@
 use std::fs;
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
 use nix::mount::{MntFlags, MsFlags, mount, umount2};
 use nix::sched::{CloneFlags, unshare};
+use nix::sys::stat::{Mode, SFlag, makedev, mknod};
 use nix::unistd::{Gid, Pid, Uid, chdir, pivot_root, setresgid, setresuid};
 
 use serde::{Deserialize, Serialize};
@@ -19,7 +21,7 @@ use super::init::FromInit;
 use super::program::Program;
 use super::uid_range::UidRange;
 use super::zygote::{self, FromZygote, ToZygote};
-use crate::defence::Defences;
+use crate::defence::{Defence, Defences};
 use crate::runtime;
 use crate::sys::{self, mount_attribute};
 
@@ -35,6 +37,10 @@ pub struct Settings {
     pub disk: u64,
     /// Where the overlay is mounted; `None` for what this kernel can.
     pub overlay: Option<Overlay>,
+    /// How many terminals a page may open; programs get some more.
+    pub terminals: u32,
+    /// Whether programs may program netfilter in their own network namespace.
+    pub netfilter: bool,
     /// Which defences stand.
     pub defences: Defences,
 }
@@ -95,8 +101,15 @@ pub struct Sandbox {
     pub notifications: OwnedFd,
 }
 
-/// The device nodes that a sandbox has; all others stay outside, and it cannot make any.
-pub const DEVICES: [&str; 6] = ["null", "zero", "full", "random", "urandom", "tty"];
+/// The device nodes that a sandbox has, with their numbers; all others stay outside, and it cannot make any.
+pub const DEVICES: [(&str, u64, u64); 6] =
+    [("null", 1, 3), ("zero", 1, 5), ("full", 1, 7), ("random", 1, 8), ("urandom", 1, 9), ("tty", 5, 0)];
+
+/// The group that may write to terminals: write(1) and wall(1) belong to it.
+pub const TTY_GROUP: u32 = 5;
+
+/// How many pseudoterminals the programs of a lab may open besides those of its page, in its own devpts.
+const MORE_TERMINALS: u32 = 16;
 
 /// Prepares everything that needs root, and starts the zygote. The calling process, which must have one thread, ends
 /// up in a mount namespace of its own whose root is a small tmpfs with nothing but what a sandbox is made of.
@@ -111,15 +124,23 @@ pub fn prepare(
     let program = Program::take()?;
     // A mount namespace of our own, cut off from the machine's: nothing below may propagate there.
     unshare(CloneFlags::CLONE_NEWNS).step("make a mount namespace")?;
+    if settings.defences.stand(Defence::LabNetwork) {
+        // All that a lab process speaks through is handed to it: it needs neither the machine's networks, loopback among
+        // them, nor its System V objects.
+        unshare(CloneFlags::CLONE_NEWNET | CloneFlags::CLONE_NEWIPC).step("make a network and an IPC namespace")?;
+    }
     mount(None::<&str>, "/", None::<&str>, MsFlags::MS_REC | MsFlags::MS_PRIVATE, None::<&str>)
         .step("make all mounts private")?;
     let lower = sys::clone_mount(&settings.rootfs).step("take a copy of the lab image's mount")?;
-    make_base(directory, program)?;
+    make_base(settings, ids, directory, program)?;
     let overlay = settings.overlay.map_or_else(best_overlay, Ok)?;
 
     let zygote = fork_zygote(&Settings { overlay: Some(overlay), ..settings.clone() }, ids, cgroup)?;
-    let user_namespace = map_ids(zygote.pid, ids)?;
+    map_ids(zygote.pid, ids)?;
     zygote.tell(&ToZygote::BecomeRoot)?;
+    zygote.tell(&ToZygote::Nest)?;
+
+    let user_namespace = user_namespace_of(zygote.pid)?;
 
     // The lower layer is owned by uid 0 on disk; mapped, it is owned by the sandbox's root. Only the host's root may
     // make such a mount. nodev: a device node in an image must never open the host's device.
@@ -216,27 +237,55 @@ async fn expect_descriptor(init: &AsyncChannel, what: &str) -> io::Result<OwnedF
 
 /// A tmpfs with the parts of the machine that a sandbox needs to be built: proc and sysfs (a user namespace may only
 /// mount new ones where it can see whole ones), six device nodes, and this very program.
-fn make_base(directory: &Path, program: Program) -> Result<(), StepError> {
+fn make_base(settings: &Settings, ids: &UidRange, directory: &Path, program: Program) -> Result<(), StepError> {
     mount(Some("newroot"), directory, Some("tmpfs"), MsFlags::MS_NOSUID, Some("size=1m,mode=755"))
         .step("mount a tmpfs for the sandbox's parts")?;
     chdir(directory).step("change directory to the tmpfs")?;
-    for name in ["lower", "upper", "merged", "root", "proc", "sys", "dev", "program", "programs", "empty"] {
+    for name in ["lower", "upper", "merged", "root", "proc", "sys", "dev", "pts", "program", "programs", "empty"] {
         fs::create_dir(name).step("make a directory in the tmpfs")?;
     }
     let recursively = MsFlags::MS_BIND | MsFlags::MS_REC;
     mount(Some("/proc"), "proc", None::<&str>, recursively, None::<&str>).step("bind /proc")?;
     mount(Some("/sys"), "sys", None::<&str>, MsFlags::MS_BIND, None::<&str>).step("bind /sys")?;
-    for device in DEVICES {
-        let (host, ours) = (format!("/dev/{device}"), format!("dev/{device}"));
-        fs::File::create(&ours).step("make a place for a device node")?;
-        mount(Some(host.as_str()), ours.as_str(), None::<&str>, MsFlags::MS_BIND, None::<&str>)
-            .step("bind a device node")?;
+    make_devices(&settings.defences)?;
+    if settings.defences.stand(Defence::Pseudoterminals) {
+        mount_terminals(settings, ids)?;
     }
     let binary = program.mount()?;
     fs::File::create("newroot").step("make a place for the newroot binary")?;
     let attributes = mount_attribute::RDONLY | mount_attribute::NOSUID | mount_attribute::NODEV;
     sys::set_mount_attributes(&binary, attributes, None).step("make the newroot binary read-only")?;
     sys::attach_mount(&binary, Path::new("newroot")).step("attach the newroot binary")
+}
+
+/// The machine's own nodes would be the same files for everybody: a lock, a watch or a new time of one reaches all.
+fn make_devices(defences: &Defences) -> Result<(), StepError> {
+    for (name, major, minor) in DEVICES {
+        let (host, ours) = (format!("/dev/{name}"), format!("dev/{name}"));
+        if defences.stand(Defence::Devices) {
+            let everybody = Mode::from_bits_truncate(0o666);
+            mknod(ours.as_str(), SFlag::S_IFCHR, everybody, makedev(major, minor))
+                .step("make a device node (CAP_MKNOD)")?;
+            // Not what the umask has left of it.
+            fs::set_permissions(&ours, fs::Permissions::from_mode(0o666)).step("open a device node to everybody")?;
+            continue;
+        }
+        fs::File::create(&ours).step("make a place for a device node")?;
+        mount(Some(host.as_str()), ours.as_str(), None::<&str>, MsFlags::MS_BIND, None::<&str>)
+            .step("bind a device node")?;
+    }
+    Ok(())
+}
+
+/// The lab's devpts, mounted by the machine's root. So a learner cannot lift the limit of its terminals by a remount; and it
+/// draws from those that the kernel reserves for such mounts (kernel.pty.reserve), while all that learners mount themselves
+/// share the rest: whoever takes all of these keeps no other lab from opening its terminals.
+fn mount_terminals(settings: &Settings, ids: &UidRange) -> Result<(), StepError> {
+    let group = ids.first + TTY_GROUP;
+    let most = settings.terminals + MORE_TERMINALS;
+    let options = format!("newinstance,ptmxmode=0666,mode=0620,gid={group},max={most}");
+    let flags = MsFlags::MS_NOSUID | MsFlags::MS_NOEXEC;
+    mount(Some("devpts"), "pts", Some("devpts"), flags, Some(options.as_str())).step("mount the lab's devpts")
 }
 
 struct Newborn {
@@ -273,10 +322,13 @@ impl Newborn {
 }
 
 /// Maps ids 0 to 65535 of the zygote's user namespace to the lab's own range on the machine (user_namespaces(7)).
-fn map_ids(zygote: Pid, ids: &UidRange) -> Result<OwnedFd, StepError> {
+fn map_ids(zygote: Pid, ids: &UidRange) -> Result<(), StepError> {
     let map = format!("0 {} {}", ids.first, UidRange::MAPPED);
     fs::write(format!("/proc/{zygote}/uid_map"), &map).step("map user ids")?;
-    fs::write(format!("/proc/{zygote}/gid_map"), &map).step("map group ids")?;
+    fs::write(format!("/proc/{zygote}/gid_map"), &map).step("map group ids")
+}
+
+fn user_namespace_of(zygote: Pid) -> Result<OwnedFd, StepError> {
     let namespace = fs::File::open(format!("/proc/{zygote}/ns/user")).step("open the user namespace")?;
     Ok(namespace.into())
 }

@@ -1,13 +1,26 @@
-//! The sandbox's system call filter: what a container lab never needs is refused, what Newroot shows is asked about,
-//! everything else is allowed (seccomp(2), classic BPF over struct seccomp_data).
+//! The filters of system calls: what a container lab never needs does not exist in a sandbox, and what Newroot shows is asked
+//! about (seccomp(2)). Which calls programs may make is in `allowed`, what the lab process itself may in `own`.
 
 use libc::{
-    BPF_ABS, BPF_JEQ, BPF_JGE, BPF_JMP, BPF_JSET, BPF_K, BPF_LD, BPF_RET, BPF_W, EAFNOSUPPORT, ENOSYS, EPERM,
-    EPROTONOSUPPORT, SECCOMP_RET_ALLOW, SECCOMP_RET_ERRNO, SECCOMP_RET_KILL_PROCESS, SECCOMP_RET_USER_NOTIF, c_long,
-    sock_filter,
+    BPF_JEQ, EACCES, EAFNOSUPPORT, ENOPROTOOPT, ENOSYS, ENOTTY, EPERM, EPROTONOSUPPORT, SECCOMP_RET_ALLOW,
+    SECCOMP_RET_USER_NOTIF, c_long, sock_filter,
 };
 
-/// Refused with EPERM, each with its reason.
+use crate::defence::{Defence, Defences};
+use bpf::{
+    ARGUMENT_0, ARGUMENT_1, ARGUMENT_2, answer, any_bit, between, each, each_of_many, errno, for_call, load, mask,
+    one_of, prologue, skip_if, skip_unless,
+};
+
+mod allowed;
+mod bpf;
+mod own;
+
+pub use own::program as own_program;
+
+/// Refused with EPERM, each with its reason. All others that are not allowed are answered with ENOSYS, as by a kernel that has
+/// never heard of them; so programs fall back to calls whose arguments a filter can see: from clone3(2), whose flags lie in
+/// memory, to clone(2), and from io_uring(7), whose calls no filter sees, to plain ones.
 const REFUSED: &[c_long] = &[
     // A program in the kernel: bugs of its verifier are everybody's.
     libc::SYS_bpf,
@@ -67,16 +80,6 @@ const REFUSED: &[c_long] = &[
     libc::SYS_modify_ldt,
 ];
 
-/// Answered with ENOSYS, so that programs fall back to calls whose arguments a filter can see.
-const UNKNOWN: &[c_long] = &[
-    // Its flags lie in memory; clone(2) has them in a register.
-    libc::SYS_clone3,
-    // System calls that no filter sees.
-    libc::SYS_io_uring_setup,
-    libc::SYS_io_uring_enter,
-    libc::SYS_io_uring_register,
-];
-
 /// Sent to the lab process before they happen: the calls that a container is made of.
 pub const WATCHED: &[c_long] = &[
     libc::SYS_unshare,
@@ -129,154 +132,162 @@ const NAMESPACE_FLAGS: u32 = (libc::CLONE_NEWNS
 /// protocol's code (a line discipline) behind a terminal, which has been a way into the kernel.
 const REFUSED_IOCTLS: [u32; 3] = [libc::TIOCSTI as u32, libc::TIOCLINUX as u32, libc::TIOCSETD as u32];
 
+/// ioctl(2) requests of sockets that make network devices: bridges, VLANs, bonds and tunnels, without any netlink. Each is
+/// memory of the kernel's that nobody accounts, and old code that loads itself. ENOTTY, as where there are none.
+const DEVICE_IOCTLS: [(u32, u32); 4] = [(0x8940, 0x8941), (0x8982, 0x8983), (0x8990, 0x89af), (0x89e0, 0x89ff)];
+
 /// Kinds of sockets that exist for the learner; others are EAFNOSUPPORT, as on a kernel without them. AF_VSOCK would
-/// reach the hypervisor from any network namespace; the rest is old code that loads itself at the first call.
-const FAMILIES: [libc::c_int; 4] = [libc::AF_UNIX, libc::AF_INET, libc::AF_INET6, libc::AF_NETLINK];
+/// reach the hypervisor from any network namespace; the memory of AF_NETLINK's unread answers is nobody's, and thousands of
+/// such sockets take a machine's; the rest is old code that loads itself at the first call.
+const FAMILIES: [u32; 3] = [libc::AF_UNIX as u32, libc::AF_INET as u32, libc::AF_INET6 as u32];
 
-/// Of netlink(7): links and routes, lists of sockets, and news of devices. Others are EPROTONOSUPPORT: above all netfilter,
-/// which a root of a user namespace may program, and so has again and again become the machine's.
-const NETLINKS: [libc::c_int; 3] = [libc::NETLINK_ROUTE, libc::NETLINK_SOCK_DIAG, libc::NETLINK_KOBJECT_UEVENT];
+/// Of the internet's protocols those whose buffers the kernel accounts to the lab: TCP and UDP. Raw sockets' are not, nor those
+/// of ping's; SCTP, DCCP and the like load themselves.
+const INTERNET_PROTOCOLS: [u32; 3] = [0, libc::IPPROTO_TCP as u32, libc::IPPROTO_UDP as u32];
+const INTERNET_TYPES: [u32; 2] = [libc::SOCK_STREAM as u32, libc::SOCK_DGRAM as u32];
+/// The rest of a socket's type is flags (socket(2), SOCK_NONBLOCK and SOCK_CLOEXEC).
+const TYPE_BITS: u32 = 0xf;
 
-#[cfg(target_arch = "x86_64")]
-const AUDIT_ARCH: u32 = 0xc000_003e;
-#[cfg(target_arch = "aarch64")]
-const AUDIT_ARCH: u32 = 0xc000_00b7;
+/// Options of sockets by which netfilter's old tables are programmed, as iptables-legacy does: a root of a user namespace may,
+/// and so has again and again become the machine's. The levels' other options below 64 and above 66 are harmless; multicast
+/// routing (from 200 on) is as old and as seldom needed.
+const NETFILTER_OPTIONS: [(i32, &[(u32, u32)]); 2] =
+    [(libc::IPPROTO_IP, &[(64, 131), (200, 215)]), (libc::IPPROTO_IPV6, &[(64, 65), (68, 69), (80, 80), (200, 215)])];
 
-// Offsets in struct seccomp_data: the call's number, the architecture, and the low halves of the first three arguments.
-const NUMBER: u32 = 0;
-const ARCHITECTURE: u32 = 4;
-const ARGUMENT_0: u32 = 16;
-const ARGUMENT_1: u32 = 24;
-const ARGUMENT_2: u32 = 32;
+/// What a filter is for.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Filtered {
+    /// The sandbox, where the calls that make containers are asked about.
+    Sandbox,
+    /// The zygote, and PID 1 until it has the former.
+    Zygote,
+}
 
-/// The filter.
-pub fn program() -> Vec<sock_filter> {
-    let mut program = vec![
-        // Another architecture's numbers (32-bit programs) mean other calls.
-        load(ARCHITECTURE),
-        skip_if(BPF_JEQ, AUDIT_ARCH, 1),
-        answer(SECCOMP_RET_KILL_PROCESS),
-        load(NUMBER),
-        // x32: 64-bit calls under numbers of their own.
-        skip_unless(BPF_JGE, 0x4000_0000, 1),
-        answer(SECCOMP_RET_ERRNO | ENOSYS as u32),
-    ];
-    let mut when = |calls: &[c_long], verdict: u32| {
-        for &call in calls {
-            program.extend([skip_unless(BPF_JEQ, call as u32, 1), answer(verdict)]);
-        }
-    };
-    when(REFUSED, SECCOMP_RET_ERRNO | EPERM as u32);
-    when(UNKNOWN, SECCOMP_RET_ERRNO | ENOSYS as u32);
-    when(WATCHED, SECCOMP_RET_USER_NOTIF);
-    when(&[libc::SYS_connect, RENAME], SECCOMP_RET_USER_NOTIF);
-    program.extend([
-        skip_unless(BPF_JEQ, OPEN.0 as u32, 4),
-        load(OPEN.1),
-        skip_unless(BPF_JSET, UNNAMED, 1),
-        answer(SECCOMP_RET_USER_NOTIF),
-        answer(SECCOMP_RET_ALLOW),
-        skip_unless(BPF_JEQ, libc::SYS_clone as u32, 4),
-        load(ARGUMENT_0),
-        skip_unless(BPF_JSET, NAMESPACE_FLAGS, 1),
-        answer(SECCOMP_RET_USER_NOTIF),
-        answer(SECCOMP_RET_ALLOW),
-    ]);
-    program
-        .extend([skip_unless(BPF_JEQ, libc::SYS_ioctl as u32, 1 + 2 * REFUSED_IOCTLS.len() as u8), load(ARGUMENT_1)]);
-    for request in REFUSED_IOCTLS {
-        program.extend([skip_unless(BPF_JEQ, request, 1), answer(SECCOMP_RET_ERRNO | EPERM as u32)]);
+/// The filter. `netfilter` opens what programs it in a lab's own network namespace, by either way.
+pub fn program(filtered: Filtered, netfilter: bool, defences: &Defences) -> Vec<sock_filter> {
+    let mut program = prologue();
+    if filtered == Filtered::Sandbox {
+        program.extend(asks());
     }
-    // The number is loaded again, for the tests above may have loaded something else.
-    program.extend([
-        load(NUMBER),
-        skip_if(BPF_JEQ, libc::SYS_socket as u32, 2),
-        skip_if(BPF_JEQ, libc::SYS_socketpair as u32, 1),
-        answer(SECCOMP_RET_ALLOW),
-        load(ARGUMENT_0),
-        skip_unless(BPF_JEQ, libc::AF_NETLINK as u32, 2 + 2 * NETLINKS.len() as u8),
+    if !defences.stand(Defence::Filter) {
+        program.push(answer(SECCOMP_RET_ALLOW));
+        return program;
+    }
+    program.extend(each(REFUSED, errno(EPERM)));
+    program.extend(ioctls());
+    let netlinks: &[i32] = match (netfilter, defences.stand(Defence::Netlink)) {
+        (_, false) => &[libc::NETLINK_ROUTE, libc::NETLINK_NETFILTER, libc::NETLINK_SOCK_DIAG],
+        (true, true) => &[libc::NETLINK_NETFILTER],
+        (false, true) => &[],
+    };
+    program.extend(sockets(libc::SYS_socket, netlinks));
+    program.extend(sockets(libc::SYS_socketpair, netlinks));
+    for call in [libc::SYS_setsockopt, libc::SYS_getsockopt] {
+        if !netfilter && defences.stand(Defence::Netfilter) {
+            program.extend(for_call(call, options()));
+        }
+        program.extend(each(&[call], SECCOMP_RET_ALLOW));
+    }
+    program.extend(each(WATCHED, SECCOMP_RET_ALLOW));
+    program.extend(each(&[libc::SYS_clone, libc::SYS_connect, RENAME, OPEN.0], SECCOMP_RET_ALLOW));
+    program.extend(each_of_many(&allowed::calls(), SECCOMP_RET_ALLOW));
+    program.push(answer(errno(ENOSYS)));
+    program
+}
+
+/// The calls that the lab process is asked about.
+fn asks() -> Vec<sock_filter> {
+    let mut program = each(WATCHED, SECCOMP_RET_USER_NOTIF);
+    program.extend(each(&[libc::SYS_connect, RENAME], SECCOMP_RET_USER_NOTIF));
+    for (call, flags, asked) in [(OPEN.0, OPEN.1, UNNAMED), (libc::SYS_clone, ARGUMENT_0, NAMESPACE_FLAGS)] {
+        let mut body = vec![load(flags)];
+        body.extend(any_bit(asked, SECCOMP_RET_USER_NOTIF));
+        program.extend(for_call(call, body));
+    }
+    program
+}
+
+fn ioctls() -> Vec<sock_filter> {
+    let mut body = vec![load(ARGUMENT_1)];
+    body.extend(one_of(&REFUSED_IOCTLS, errno(EPERM)));
+    body.extend(DEVICE_IOCTLS.iter().flat_map(|&(first, last)| between(first, last, errno(ENOTTY))));
+    body.push(answer(SECCOMP_RET_ALLOW));
+    for_call(libc::SYS_ioctl, body)
+}
+
+/// Which sockets a call may make: by family, and there by type and protocol.
+fn sockets(call: c_long, netlinks: &[i32]) -> Vec<sock_filter> {
+    // Of the internet: a type, and then a protocol.
+    let mut internet = vec![load(ARGUMENT_1), mask(TYPE_BITS)];
+    internet.extend([
+        skip_if(BPF_JEQ, INTERNET_TYPES[0], 2),
+        skip_if(BPF_JEQ, INTERNET_TYPES[1], 1),
+        answer(errno(EACCES)),
         load(ARGUMENT_2),
     ]);
-    for netlink in NETLINKS {
-        program.extend([skip_unless(BPF_JEQ, netlink as u32, 1), answer(SECCOMP_RET_ALLOW)]);
-    }
-    program.push(answer(SECCOMP_RET_ERRNO | EPROTONOSUPPORT as u32));
-    for family in FAMILIES {
-        program.extend([skip_unless(BPF_JEQ, family as u32, 1), answer(SECCOMP_RET_ALLOW)]);
-    }
-    program.push(answer(SECCOMP_RET_ERRNO | EAFNOSUPPORT as u32));
-    program
+    internet.extend(one_of(&INTERNET_PROTOCOLS, SECCOMP_RET_ALLOW));
+    internet.push(answer(errno(EPROTONOSUPPORT)));
+    let mut netlink = vec![load(ARGUMENT_2)];
+    let numbers: Vec<u32> = netlinks.iter().map(|&number| number as u32).collect();
+    netlink.extend(one_of(&numbers, SECCOMP_RET_ALLOW));
+    netlink.push(answer(errno(if netlinks.is_empty() { EAFNOSUPPORT } else { EPROTONOSUPPORT })));
+
+    let [unix, inet, inet6] = FAMILIES;
+    let mut body = vec![load(ARGUMENT_0)];
+    body.extend(one_of(&[unix], SECCOMP_RET_ALLOW));
+    body.push(skip_unless(BPF_JEQ, libc::AF_NETLINK as u32, netlink.len() as u8));
+    body.extend(netlink);
+    body.extend([skip_if(BPF_JEQ, inet, 2), skip_if(BPF_JEQ, inet6, 1), answer(errno(EAFNOSUPPORT))]);
+    body.extend(internet);
+    for_call(call, body)
 }
 
-fn load(offset: u32) -> sock_filter {
-    sock_filter { code: (BPF_LD | BPF_W | BPF_ABS) as u16, jt: 0, jf: 0, k: offset }
-}
-
-fn skip_if(test: u32, value: u32, instructions: u8) -> sock_filter {
-    sock_filter { code: (BPF_JMP | test | BPF_K) as u16, jt: instructions, jf: 0, k: value }
-}
-
-fn skip_unless(test: u32, value: u32, instructions: u8) -> sock_filter {
-    sock_filter { code: (BPF_JMP | test | BPF_K) as u16, jt: 0, jf: instructions, k: value }
-}
-
-fn answer(verdict: u32) -> sock_filter {
-    sock_filter { code: (BPF_RET | BPF_K) as u16, jt: 0, jf: 0, k: verdict }
+fn options() -> Vec<sock_filter> {
+    NETFILTER_OPTIONS
+        .iter()
+        .flat_map(|(level, ranges)| {
+            let mut body = vec![load(ARGUMENT_2)];
+            body.extend(ranges.iter().flat_map(|&(first, last)| between(first, last, errno(ENOPROTOOPT))));
+            let mut program = vec![load(ARGUMENT_1), skip_unless(BPF_JEQ, *level as u32, body.len() as u8)];
+            program.extend(body);
+            program
+        })
+        .collect()
 }
 
 #[cfg(test)]
 mod tests {
+    use super::bpf::AUDIT_ARCH;
+    use super::bpf::tests::verdict;
     use super::*;
 
-    /// What the kernel would answer: the few instructions of classic BPF that the filter uses, one by one.
-    fn verdict(architecture: u32, number: c_long, arguments: [u64; 3]) -> u32 {
-        let word = |offset: u32| match offset {
-            NUMBER => number as u32,
-            ARCHITECTURE => architecture,
-            ARGUMENT_0 => arguments[0] as u32,
-            ARGUMENT_1 => arguments[1] as u32,
-            ARGUMENT_2 => arguments[2] as u32,
-            other => panic!("the filter reads offset {other}"),
-        };
-        let (program, mut accumulator, mut next) = (program(), 0, 0);
-        loop {
-            let sock_filter { code, jt, jf, k } = program[next];
-            next += 1;
-            let class = u32::from(code) & 0x07;
-            if class == BPF_RET {
-                return k;
-            } else if class == BPF_LD {
-                accumulator = word(k);
-            } else {
-                let holds = match u32::from(code) & 0xf0 {
-                    BPF_JEQ => accumulator == k,
-                    BPF_JGE => accumulator >= k,
-                    BPF_JSET => accumulator & k != 0,
-                    other => panic!("the filter jumps by {other:#x}"),
-                };
-                next += usize::from(if holds { jt } else { jf });
-            }
-        }
-    }
-
     fn ours(number: c_long, arguments: [u64; 3]) -> u32 {
-        verdict(AUDIT_ARCH, number, arguments)
+        verdict(&program(Filtered::Sandbox, false, &Defences::default()), AUDIT_ARCH, number, arguments)
     }
 
     #[test]
     fn each_call_gets_its_verdict() {
-        let (eperm, enosys) = (SECCOMP_RET_ERRNO | EPERM as u32, SECCOMP_RET_ERRNO | ENOSYS as u32);
         for &call in REFUSED {
-            assert_eq!(ours(call, [0; 3]), eperm, "call {call}");
+            assert_eq!(ours(call, [0; 3]), errno(EPERM), "call {call}");
         }
-        for &call in UNKNOWN {
-            assert_eq!(ours(call, [0; 3]), enosys, "call {call}");
+        for call in
+            [libc::SYS_clone3, libc::SYS_io_uring_setup, libc::SYS_io_setup, libc::SYS_landlock_create_ruleset, 999]
+        {
+            assert_eq!(ours(call, [0; 3]), errno(ENOSYS), "call {call}");
         }
         for &call in WATCHED {
             assert_eq!(ours(call, [0; 3]), SECCOMP_RET_USER_NOTIF, "call {call}");
         }
-        for call in [libc::SYS_read, libc::SYS_openat, libc::SYS_kill, libc::SYS_exit_group] {
+        for call in [libc::SYS_read, libc::SYS_openat, libc::SYS_kill, libc::SYS_exit_group, libc::SYS_setsockopt] {
             assert_eq!(ours(call, [0; 3]), SECCOMP_RET_ALLOW, "call {call}");
+        }
+    }
+
+    #[test]
+    fn what_is_refused_is_in_no_list_of_what_is_allowed() {
+        let allowed = allowed::calls();
+        for call in REFUSED.iter().chain(WATCHED) {
+            assert!(!allowed.contains(call), "call {call}");
         }
     }
 
@@ -295,8 +306,18 @@ mod tests {
     }
 
     #[test]
+    fn the_zygote_is_asked_about_nothing_and_may_do_no_more() {
+        let zygote = program(Filtered::Zygote, false, &Defences::default());
+        for call in 0..500 {
+            let asked = ours(call, [0; 3]);
+            let expected = if asked == SECCOMP_RET_USER_NOTIF { SECCOMP_RET_ALLOW } else { asked };
+            assert_eq!(verdict(&zygote, AUDIT_ARCH, call, [0; 3]), expected, "call {call}");
+        }
+    }
+
+    #[test]
     fn nobody_types_into_another_ones_terminal() {
-        let refused = SECCOMP_RET_ERRNO | EPERM as u32;
+        let refused = errno(EPERM);
         assert_eq!(ours(libc::SYS_ioctl, [0, libc::TIOCSTI as u64, 0]), refused);
         // The kernel looks at the low half alone; so does the filter.
         assert_eq!(ours(libc::SYS_ioctl, [0, 1 << 32 | libc::TIOCSTI as u64, 0]), refused);
@@ -304,26 +325,68 @@ mod tests {
     }
 
     #[test]
+    fn no_network_device_is_made_by_ioctl() {
+        let (add_bridge, add_vlan, flags, add_route) = (0x89a0, 0x8983, 0x8914, 0x890b);
+        for request in [add_bridge, add_vlan] {
+            assert_eq!(ours(libc::SYS_ioctl, [0, request, 0]), errno(ENOTTY), "{request:#x}");
+        }
+        for request in [flags, add_route] {
+            assert_eq!(ours(libc::SYS_ioctl, [0, request, 0]), SECCOMP_RET_ALLOW, "{request:#x}");
+        }
+    }
+
+    #[test]
     fn few_kinds_of_sockets_exist() {
-        let verdict_of = |family: libc::c_int, protocol: libc::c_int| {
-            let arguments = [family as u64, libc::SOCK_RAW as u64, protocol as u64];
+        let verdict_of = |family: libc::c_int, kind: libc::c_int, protocol: libc::c_int| {
+            let arguments = [family as u64, kind as u64, protocol as u64];
             assert_eq!(ours(libc::SYS_socketpair, arguments), ours(libc::SYS_socket, arguments));
             ours(libc::SYS_socket, arguments)
         };
-        for family in [libc::AF_UNIX, libc::AF_INET, libc::AF_INET6] {
-            assert_eq!(verdict_of(family, 0), SECCOMP_RET_ALLOW);
+        let stream = libc::SOCK_STREAM | libc::SOCK_CLOEXEC | libc::SOCK_NONBLOCK;
+        assert_eq!(verdict_of(libc::AF_UNIX, libc::SOCK_SEQPACKET, 0), SECCOMP_RET_ALLOW);
+        for family in [libc::AF_INET, libc::AF_INET6] {
+            assert_eq!(verdict_of(family, stream, 0), SECCOMP_RET_ALLOW);
+            assert_eq!(verdict_of(family, libc::SOCK_DGRAM, libc::IPPROTO_UDP), SECCOMP_RET_ALLOW);
+            assert_eq!(verdict_of(family, libc::SOCK_RAW, libc::IPPROTO_ICMP), errno(EACCES));
+            assert_eq!(verdict_of(family, libc::SOCK_DGRAM, libc::IPPROTO_ICMP), errno(EPROTONOSUPPORT));
+            assert_eq!(verdict_of(family, libc::SOCK_STREAM, libc::IPPROTO_SCTP), errno(EPROTONOSUPPORT));
         }
-        for family in [libc::AF_VSOCK, libc::AF_ALG, libc::AF_PACKET, libc::AF_BLUETOOTH, 0, -1] {
-            assert_eq!(verdict_of(family, 0), SECCOMP_RET_ERRNO | EAFNOSUPPORT as u32, "family {family}");
+        for family in [libc::AF_VSOCK, libc::AF_ALG, libc::AF_PACKET, libc::AF_NETLINK, libc::AF_BLUETOOTH, 0, -1] {
+            assert_eq!(verdict_of(family, libc::SOCK_RAW, 0), errno(EAFNOSUPPORT), "family {family}");
         }
-        for (protocol, allowed) in [(libc::NETLINK_ROUTE, true), (libc::NETLINK_NETFILTER, false), (-1, false)] {
-            assert_eq!(verdict_of(libc::AF_NETLINK, protocol) == SECCOMP_RET_ALLOW, allowed, "netlink {protocol}");
+    }
+
+    #[test]
+    fn netfilter_is_one_decision_for_both_ways_to_it() {
+        let (closed, open) = (
+            program(Filtered::Sandbox, false, &Defences::default()),
+            program(Filtered::Sandbox, true, &Defences::default()),
+        );
+        let netlink = [libc::AF_NETLINK as u64, libc::SOCK_RAW as u64, libc::NETLINK_NETFILTER as u64];
+        let (ip, ipv6) = (libc::IPPROTO_IP as u64, libc::IPPROTO_IPV6 as u64);
+        for (call, arguments) in [
+            (libc::SYS_socket, netlink),
+            (libc::SYS_setsockopt, [0, ip, 64]),
+            (libc::SYS_getsockopt, [0, ip, 80]),
+            (libc::SYS_setsockopt, [0, ipv6, 64]),
+            (libc::SYS_getsockopt, [0, ipv6, 69]),
+        ] {
+            assert_ne!(verdict(&closed, AUDIT_ARCH, call, arguments), SECCOMP_RET_ALLOW, "{call} {arguments:?}");
+            assert_eq!(verdict(&open, AUDIT_ARCH, call, arguments), SECCOMP_RET_ALLOW, "{call} {arguments:?}");
+        }
+        let route = [libc::AF_NETLINK as u64, libc::SOCK_RAW as u64, libc::NETLINK_ROUTE as u64];
+        assert_eq!(verdict(&open, AUDIT_ARCH, libc::SYS_socket, route), errno(EPROTONOSUPPORT));
+        // Other options of the same levels: the traffic class, of IPv4 and IPv6.
+        for arguments in [[0, ip, libc::IP_TOS as u64], [0, ipv6, libc::IPV6_TCLASS as u64], [0, 1, 64]] {
+            assert_eq!(verdict(&closed, AUDIT_ARCH, libc::SYS_setsockopt, arguments), SECCOMP_RET_ALLOW);
         }
     }
 
     #[test]
     fn other_numberings_of_calls_are_no_way_around() {
-        assert_eq!(verdict(0x4000_0003, libc::SYS_read, [0; 3]), SECCOMP_RET_KILL_PROCESS, "32-bit");
-        assert_eq!(ours(0x4000_0000 | libc::SYS_bpf, [0; 3]), SECCOMP_RET_ERRNO | ENOSYS as u32, "x32");
+        let program = program(Filtered::Sandbox, false, &Defences::default());
+        let killed = libc::SECCOMP_RET_KILL_PROCESS;
+        assert_eq!(verdict(&program, 0x4000_0003, libc::SYS_read, [0; 3]), killed, "32-bit");
+        assert_eq!(ours(0x4000_0000 | libc::SYS_bpf, [0; 3]), errno(ENOSYS), "x32");
     }
 }

@@ -1,29 +1,39 @@
 //! The zygote: root of the learner's user namespace and of nothing else. It makes the sandbox's PID 1, and makes it
 //! again after a reset, without any privilege on the host. It exits when the lab process is gone.
 
-use std::fs::{File, OpenOptions};
+use std::fs::{self, File, OpenOptions};
 use std::io;
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::process::exit;
+use std::thread::sleep;
+use std::time::{Duration, Instant};
 
+use nix::errno::Errno;
 use nix::mount::{MsFlags, mount};
 use nix::sched::{CloneFlags, setns, unshare};
-use nix::sys::wait::{WaitPidFlag, waitpid};
-use nix::unistd::{Gid, Uid, setgroups, setresgid, setresuid};
+use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
+use nix::unistd::{Gid, Pid, Uid, getpid, setgroups, setresgid, setresuid};
 use serde::{Deserialize, Serialize};
 
 use super::cgroup::Delegated;
 use super::channel::Channel;
-use super::init;
 use super::sandbox::{Settings, Step, StepError};
+use super::seccomp::Filtered;
 use super::uid_range::UidRange;
+use super::{beginning, init, seccomp};
 use crate::{runtime, sys};
+
+/// How long the namespaces of a former machine may take to go.
+const PATIENCE: Duration = Duration::from_secs(10);
+const PAUSE: Duration = Duration::from_millis(2);
 
 /// From the lab process to the zygote. Each is answered with one [`FromZygote`].
 #[derive(Debug, Serialize, Deserialize)]
 pub enum ToZygote {
     /// The id maps are written: become uid 0 of the user namespace.
     BecomeRoot,
+    /// Make a user namespace within the user namespace, for the learner: the limits of the outer one are out of their reach.
+    Nest,
     /// All mounts from outside are in place: make a mount namespace that locks them.
     LockMounts,
     /// Make a sandbox; the descriptor that comes along is its PID 1's end of a channel.
@@ -56,7 +66,7 @@ pub enum FromZygote {
 
 /// The life of the zygote, from the fork on.
 pub fn main(channel: &Channel, settings: &Settings, ids: &UidRange, cgroup: &Delegated) -> ! {
-    if keep_only(channel, ids, cgroup).is_err() {
+    if keep_only(channel, ids, cgroup).is_err() || beginning::new_session(&settings.defences).is_err() {
         exit(1);
     }
     loop {
@@ -68,7 +78,8 @@ pub fn main(channel: &Channel, settings: &Settings, ids: &UidRange, cgroup: &Del
         while waitpid(None, Some(WaitPidFlag::WNOHANG)).is_ok_and(|status| status.pid().is_some()) {}
         let answer = match request {
             ToZygote::BecomeRoot => become_root().map(|()| FromZygote::Done),
-            ToZygote::LockMounts => lock_mounts().map(|()| FromZygote::Done),
+            ToZygote::Nest => nest(settings).map(|()| FromZygote::Done),
+            ToZygote::LockMounts => lock_mounts(settings).map(|()| FromZygote::Done),
             ToZygote::Start => start(descriptors.pop(), settings, cgroup),
             ToZygote::Hostname => hostname(descriptors.pop()),
         };
@@ -98,10 +109,42 @@ fn become_root() -> Result<(), StepError> {
     setresuid(user, user, user).step("become uid 0 of the user namespace")
 }
 
-fn lock_mounts() -> Result<(), StepError> {
+/// Counts are limited in the namespace that this process is root of by now (`beginning::COUNTS`), and a second one made in it.
+/// Only a process that is still in the outer one may write the inner one's id maps (user_namespaces(7)): a child does.
+fn nest(settings: &Settings) -> Result<(), StepError> {
+    beginning::limit_counts("proc", &settings.defences).step("limit the lab's namespaces and watches")?;
+    // A process that has changed its user has files in /proc that are the machine's root's, and so out of the child's reach.
+    // Nothing of the learner's runs yet that could trace it.
+    sys::set_traceable(true).step("own its files in /proc")?;
+    let (ready, theirs) = Channel::pair().step("make a socket to the child")?;
+    let zygote = getpid();
+    let child = runtime::clone(CloneFlags::empty(), || u8::from(map_inner_ids(&theirs, zygote).is_err()))
+        .step("start a child that maps ids")?;
+    unshare(CloneFlags::CLONE_NEWUSER).step("make the learner's user namespace")?;
+    ready.send(&(), &[]).step("speak to the child")?;
+    match waitpid(child, None).step("wait for the child")? {
+        WaitStatus::Exited(_, 0) => {}
+        _failed => return Err(io::Error::from(io::ErrorKind::PermissionDenied)).step("map the learner's ids"),
+    }
+    become_root()?;
+    sys::set_traceable(false).step("give up its files in /proc")
+}
+
+fn map_inner_ids(channel: &Channel, zygote: Pid) -> io::Result<()> {
+    channel.receive::<()>()?;
+    for map in ["uid_map", "gid_map"] {
+        fs::write(format!("proc/{zygote}/{map}"), format!("0 0 {}", UidRange::MAPPED))?;
+    }
+    Ok(())
+}
+
+fn lock_mounts(settings: &Settings) -> Result<(), StepError> {
     unshare(CloneFlags::CLONE_NEWNS).step("make the zygote's mount namespace")?;
     mount(None::<&str>, "/", None::<&str>, MsFlags::MS_REC | MsFlags::MS_PRIVATE, None::<&str>)
-        .step("make the zygote's mounts private")
+        .step("make the zygote's mounts private")?;
+    // From here on it does what PID 1 does, and no more.
+    let filter = seccomp::program(Filtered::Zygote, settings.netfilter, &settings.defences);
+    sys::install_silent_filter(&filter).step("install the zygote's filter")
 }
 
 fn start(channel: Option<OwnedFd>, settings: &Settings, cgroup: &Delegated) -> Result<FromZygote, StepError> {
@@ -113,9 +156,16 @@ fn start(channel: Option<OwnedFd>, settings: &Settings, cgroup: &Delegated) -> R
         | CloneFlags::CLONE_NEWUTS
         | CloneFlags::CLONE_NEWIPC;
     let channel = Channel::from(channel);
-    let pid =
-        runtime::clone(namespaces, || init::build(&channel, settings, cgroup)).step("make the sandbox's namespaces")?;
-    Ok(FromZygote::Started { pid: pid.as_raw() })
+    let since = Instant::now();
+    loop {
+        match runtime::clone(namespaces, || init::build(&channel, settings, cgroup)) {
+            Ok(pid) => return Ok(FromZygote::Started { pid: pid.as_raw() }),
+            // As many as a lab may have (`beginning::COUNTS`): those of the former machine, which the kernel takes apart in
+            // the background. Nothing tells when it is through.
+            Err(Errno::ENOSPC) if since.elapsed() < PATIENCE => sleep(PAUSE),
+            Err(error) => return Err(error).step("make the sandbox's namespaces"),
+        }
+    }
 }
 
 /// Goes into a UTS namespace of the learner's for a look, and back: whoever starts a sandbox must be where it was.

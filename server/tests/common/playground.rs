@@ -77,6 +77,7 @@ impl Playground {
             idle: Duration::ZERO,
             life: None,
             overlay: None,
+            netfilter: false,
             defences: Default::default(),
         };
         let progress = ProgressStore::open(self.directory.path().join("second-progress")).unwrap();

@@ -11,11 +11,12 @@ use toml::Table;
 
 /// What a module of the server may reach besides itself. `cli` stands above all of them; main.rs and lib.rs only name.
 const MODULES: &[(&str, &[&str])] = &[
-    ("cli", &["checks", "classroom", "doctor", "http", "lab", "lessons", "registry", "runtime", "sys"]),
-    ("http", &["checks", "classroom", "lab", "lessons", "registry", "runtime", "sys"]),
-    ("classroom", &["checks", "lab", "lessons", "registry", "runtime", "sys"]),
+    ("cli", &["checks", "classroom", "defence", "doctor", "http", "lab", "lessons", "registry", "runtime", "sys"]),
+    ("http", &["checks", "classroom", "defence", "lab", "lessons", "registry", "runtime", "sys"]),
+    ("classroom", &["checks", "defence", "lab", "lessons", "registry", "runtime", "sys"]),
     ("doctor", &["lab", "runtime", "sys"]),
-    ("lab", &["checks", "lessons", "runtime", "sys"]),
+    ("lab", &["checks", "defence", "lessons", "runtime", "sys"]),
+    ("defence", &[]),
     ("lessons", &["checks", "runtime", "sys"]),
     ("checks", &[]),
     ("registry", &["runtime", "sys"]),
