@@ -274,6 +274,20 @@ pub fn own_program() -> io::Result<&'static [u8]> {
     }
 }
 
+/// Sets every realtime signal to its default action (signal(7)), also those that the C library keeps for itself and so does not
+/// let through. A thread library's threads must not exist yet.
+pub fn default_realtime_signals() -> io::Result<()> {
+    /// The kernel's own structure, which is all zeros for SIG_DFL without flags and mask.
+    const DEFAULT: [u64; 4] = [0; 4];
+    const MASK_BYTES: usize = 8;
+    for signal in 32..=64 {
+        let nothing: *const u64 = std::ptr::null();
+        // SAFETY: reads one structure of four words and writes nothing; SIG_DFL calls no code of ours.
+        Errno::result(unsafe { libc::syscall(libc::SYS_rt_sigaction, signal, DEFAULT.as_ptr(), nothing, MASK_BYTES) })?;
+    }
+    Ok(())
+}
+
 /// Takes the execution domain that programs have unless somebody asks for another (personality(2)): addresses at random
 /// places, nothing executable that was only to be read.
 pub fn usual_personality() -> io::Result<()> {

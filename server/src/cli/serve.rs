@@ -65,6 +65,7 @@ pub fn run(options: Options) -> Result<ExitCode> {
     tracing_subscriber::fmt().with_target(false).with_writer(std::io::stderr).init();
     // First, in a container: the doctor would find what the engine has put in the way.
     lab::uncover::uncover().context("cannot make this container fit for labs")?;
+    lab::pressure::keep_for_root(&options.lab.defences())?;
     // While this process has one thread, as the doctor wants it.
     let lacking: Vec<_> =
         doctor::examine(&options.plan()).into_iter().filter(|finding| finding.verdict == Verdict::Lacking).collect();

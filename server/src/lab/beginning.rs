@@ -52,6 +52,7 @@ const LIMITS: &[(Resource, rlim_t)] = &[
 /// Makes the calling process what this file says, as the first thing that it does. It must not lead a process group.
 pub fn begin(defences: &Defences) -> Result<(), StepError> {
     runtime::default_signals();
+    sys::default_realtime_signals().step("take the default actions of realtime signals")?;
     new_session(defences)?;
     umask(Mode::S_IWGRP | Mode::S_IWOTH);
     sys::usual_personality().step("take the usual execution domain")?;

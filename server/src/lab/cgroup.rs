@@ -28,7 +28,7 @@ pub mod inside;
 mod roots;
 mod tree;
 
-pub use delegated::{Delegated, MOST};
+pub use delegated::{Delegated, MOST, MOST_DYING};
 pub use roots::Roots;
 
 /// What a lab may use at most.

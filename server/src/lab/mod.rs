@@ -22,6 +22,7 @@ pub mod init;
 mod judge;
 mod machine;
 mod pages;
+pub mod pressure;
 mod privileges;
 mod proc;
 pub mod process;

@@ -155,6 +155,8 @@ fn start(channel: Option<OwnedFd>, settings: &Settings, cgroup: &Delegated) -> R
         | CloneFlags::CLONE_NEWNET
         | CloneFlags::CLONE_NEWUTS
         | CloneFlags::CLONE_NEWIPC;
+    // A learner may have set those of their own user namespace to 0, and nothing would be made any more.
+    beginning::limit_counts("/proc", &settings.defences).step("set the numbers of namespaces back")?;
     let channel = Channel::from(channel);
     let since = Instant::now();
     loop {

@@ -3,6 +3,7 @@
 use std::fs;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpStream as StdTcpStream};
+use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
@@ -63,6 +64,20 @@ impl Playground {
         let arguments = ["--upstream", NO_UPSTREAM].map(str::to_owned).to_vec();
         let (process, address) = spawn(script, directory.path(), &arguments, &[]);
         Playground { process, address, directory, arguments, environment: Vec::new(), bridge: None }
+    }
+
+    /// Starts a server from a terminal of its own, which the result is the other side of: by a shell that leads its session
+    /// there, and does this first.
+    pub fn start_on_terminal(first: &str, arguments: &[&str]) -> (Playground, OwnedFd) {
+        let directory = tempfile::tempdir().unwrap();
+        let terminal = nix::pty::openpty(None, None).unwrap();
+        let mut script = Command::new("setsid");
+        script.args(["--ctty", "/bin/sh", "-c"]).arg(format!("{first}; exec \"$0\" \"$@\""));
+        script.arg(env!("CARGO_BIN_EXE_newroot")).stdin(terminal.slave);
+        let arguments: Vec<_> = arguments.iter().map(|argument| (*argument).to_owned()).collect();
+        let (process, address) = spawn(script, directory.path(), &arguments, &[]);
+        let playground = Playground { process, address, directory, arguments, environment: Vec::new(), bridge: None };
+        (playground, terminal.master)
     }
 
     /// Lets pages come through a second server from here on, which finds the labs of the first. It runs in this process

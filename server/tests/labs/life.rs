@@ -69,7 +69,7 @@ fn init_process(playground: &Playground) -> Option<i32> {
 const CLEARED: &str = "\u{1b}c";
 
 /// Asks for a reset and waits for a prompt in each terminal after it.
-async fn reset(page: &mut Page) {
+pub async fn reset(page: &mut Page) {
     let before = [HOST, CONTAINER].map(|terminal| (terminal, page.output.get(&terminal).map_or(0, Vec::len)));
     page.tell(&ToLab::Reset).await;
     let done = move |page: &Page| {

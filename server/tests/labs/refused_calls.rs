@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use libc::{EAFNOSUPPORT, ENOSYS, EPERM, EPROTONOSUPPORT, c_int, c_long};
+use libc::{EACCES, EAFNOSUPPORT, ENOPROTOOPT, ENOSYS, ENOTTY, EPERM, EPROTONOSUPPORT, c_int, c_long};
 use tar::EntryType;
 
 use crate::common::playground::{HOST, Playground};
@@ -80,18 +80,39 @@ fn probes() -> Vec<Probe> {
         // The same by the numbers of x32, which are those of 64 bits with one bit more.
         add(&format!("x32-{name}"), Entry::Syscall, number | 0x4000_0000, [0; 3], ENOSYS);
     }
-    for (name, number) in refused! { SYS_clone3 SYS_io_uring_setup SYS_io_uring_enter SYS_io_uring_register } {
+    for (name, number) in refused! {
+        SYS_clone3 SYS_io_uring_setup SYS_io_uring_enter SYS_io_uring_register SYS_io_setup SYS_io_submit SYS_kcmp
+        SYS_fanotify_init SYS_landlock_create_ruleset SYS_memfd_secret SYS_remap_file_pages SYS_vhangup SYS_mbind
+    } {
         add(name, Entry::Syscall, number, [0; 3], ENOSYS);
     }
     for (name, request) in [("TIOCSTI", libc::TIOCSTI), ("TIOCLINUX", libc::TIOCLINUX), ("TIOCSETD", libc::TIOCSETD)] {
         add(name, Entry::Syscall, libc::SYS_ioctl, [0, request as c_int, 0], EPERM);
     }
     let raw = libc::SOCK_RAW;
-    for (name, family) in [("vsock", libc::AF_VSOCK), ("alg", libc::AF_ALG), ("packet", libc::AF_PACKET)] {
+    for (name, family) in
+        [("vsock", libc::AF_VSOCK), ("alg", libc::AF_ALG), ("packet", libc::AF_PACKET), ("netlink", libc::AF_NETLINK)]
+    {
         add(name, Entry::Syscall, libc::SYS_socket, [family, raw, 0], EAFNOSUPPORT);
     }
-    let netfilter = [libc::AF_NETLINK, raw, libc::NETLINK_NETFILTER];
-    add("netfilter", Entry::Syscall, libc::SYS_socket, netfilter, EPROTONOSUPPORT);
+    add("netfilter", Entry::Syscall, libc::SYS_socket, [libc::AF_NETLINK, raw, libc::NETLINK_NETFILTER], EAFNOSUPPORT);
+    add("raw", Entry::Syscall, libc::SYS_socket, [libc::AF_INET, raw, libc::IPPROTO_ICMP], EACCES);
+    let sctp = [libc::AF_INET6, libc::SOCK_STREAM, libc::IPPROTO_SCTP];
+    add("sctp", Entry::Syscall, libc::SYS_socket, sctp, EPROTONOSUPPORT);
+    for (name, call, level, option) in [
+        ("iptables-set", libc::SYS_setsockopt, libc::IPPROTO_IP, 64),
+        ("iptables-get", libc::SYS_getsockopt, libc::IPPROTO_IP, 64),
+        ("arptables-set", libc::SYS_setsockopt, libc::IPPROTO_IP, 96),
+        ("ebtables-set", libc::SYS_setsockopt, libc::IPPROTO_IP, 128),
+        ("ip6tables-set", libc::SYS_setsockopt, libc::IPPROTO_IPV6, 64),
+        ("multicast-routing", libc::SYS_setsockopt, libc::IPPROTO_IP, 200),
+    ] {
+        add(name, Entry::Syscall, call, [0, level, option], ENOPROTOOPT);
+    }
+    // SIOCBRADDBR and SIOCSIFVLAN (linux/sockios.h).
+    for (name, request) in [("bridge", 0x89a0), ("vlan", 0x8983)] {
+        add(name, Entry::Syscall, libc::SYS_ioctl, [0, request, 0], ENOTTY);
+    }
     // 32-bit programs' getpid: SIGSYS, or SIGSEGV where the kernel has no such entry at all.
     add("interrupt-80", Entry::Interrupt80, 20, [0; 3], -1);
     // And what must work: a probe that always fails would prove nothing.

@@ -15,6 +15,9 @@ use super::tree;
 /// A learner may make as many cgroups as this, at most: each costs the kernel memory that no limit counts, and there can
 /// be 65535 with a memory limit on the whole machine.
 pub const MOST: usize = 64;
+/// And as many that were removed may live on, some ten KiB each: with version 1 no more is known of them than what their memory
+/// is, which is charged to the lab.
+pub const MOST_DYING: usize = 1024;
 /// And nest them as deep as this, where the kernel counts.
 pub const DEEPEST: usize = 8;
 
@@ -67,9 +70,13 @@ impl Delegated {
         })
     }
 
-    /// Whether there are more cgroups than a learner may make. With version 2 the kernel refuses them.
+    /// Whether there are more cgroups than a learner may make. With version 2 the kernel refuses them, but counts none that was
+    /// removed and lives on for a page that was charged to it.
     pub fn has_too_many(&self) -> bool {
-        self.directories.iter().filter(|directory| !is_version_2(directory)).any(|directory| {
+        self.directories.iter().any(|directory| {
+            if is_version_2(directory) {
+                return dying(directory) > MOST_DYING;
+            }
             let mut count = 0;
             let _gone_meanwhile = tree::each_below(directory, |_, _| {
                 count += 1;
@@ -78,6 +85,13 @@ impl Delegated {
             count > MOST
         })
     }
+}
+
+/// Cgroups below this one that were removed, and that something keeps (cgroup-v2.rst, "cgroup.stat").
+fn dying(directory: &OwnedFd) -> usize {
+    let stat = read(directory, "cgroup.stat").unwrap_or_default();
+    let line = stat.lines().find_map(|line| line.strip_prefix("nr_dying_descendants "));
+    line.and_then(|count| count.parse().ok()).unwrap_or_default()
 }
 
 fn is_version_2(directory: &OwnedFd) -> bool {

@@ -22,7 +22,7 @@ fn is_killed_and_removed(directory: PathBuf) {
         (0..2).map(|_| Command::new("sleep").arg("1000").spawn().expect("sleep starts")).collect();
     write(&directory.join("cgroup.procs"), children[0].id()).expect("a process enters");
     write(&below.join("cgroup.procs"), children[1].id()).expect("another enters below");
-    let cgroup = Cgroup { directories: vec![directory.clone()] };
+    let cgroup = Cgroup { directories: vec![directory.clone()], others: Vec::new() };
     assert!(cgroup.remove().is_err(), "it is busy");
     cgroup.kill();
     for child in &mut children {
@@ -95,7 +95,7 @@ fn a_server_in_its_leaf_makes_cgroups_beside_it() {
 #[test]
 fn a_cgroup_is_found_again_from_another_one() {
     let directory = tempfile::tempdir().expect("a directory");
-    let cgroup = Cgroup { directories: vec!["/sys/fs/cgroup/pids/somewhere/newroot/lab".into()] };
+    let cgroup = Cgroup { directories: vec!["/sys/fs/cgroup/pids/somewhere/newroot/lab".into()], others: Vec::new() };
     cgroup.record(&directory.path().join("cgroup")).expect("written");
     let found = Cgroup::recorded(&directory.path().join("cgroup")).expect("read");
     assert_eq!(found.directories, cgroup.directories);
@@ -159,7 +159,7 @@ fn a_cgroup_that_handed_controllers_on_takes_a_process_again_when_it_is_emptied(
     let top = root.join(format!("newroot-test-handing-on-{}", std::process::id()));
     let machine = top.join(MACHINE);
     make(&machine).expect("a cgroup");
-    let cgroup = Cgroup { directories: vec![top.clone()] };
+    let cgroup = Cgroup { directories: vec![top.clone()], others: Vec::new() };
     let delegated = cgroup.delegate(70_000).expect("root may give it away");
     make(&machine.join(delegated::LEAF)).expect("a leaf");
     for directory in [&top, &machine] {

@@ -27,6 +27,8 @@ const LOOKS: &[c_long] = &[
     libc::SYS_kill,
     libc::SYS_wait4,
     libc::SYS_waitid,
+    libc::SYS_getsid,
+    libc::SYS_getpgid,
     libc::SYS_openat,
     libc::SYS_openat2,
     libc::SYS_statx,

@@ -62,12 +62,16 @@ impl Lab {
         self.usage.cgroup.clone()
     }
 
-    /// Ends a lab that makes too many cgroups, where the kernel does not count them.
+    /// Ends a lab that makes too many cgroups, where the kernel refuses none.
     pub(super) async fn watch_cgroups(self: Rc<Self>) {
         while !self.usage.cgroup.has_too_many() {
             sleep(COUNT_EACH).await;
         }
-        self.end(&format!("it has made more than {} cgroups", cgroup::MOST));
+        self.end(&format!(
+            "it has more than {} cgroups, or more than {} that were removed live on",
+            cgroup::MOST,
+            cgroup::MOST_DYING
+        ));
     }
 
     /// Looks while there is a page to be told.
