@@ -8,7 +8,7 @@ use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
 use newroot::classroom::{Classroom, ProgressStore};
-use newroot::lab::{self, cgroup};
+use newroot::lab::Keeper;
 use newroot::registry::Store;
 use newroot::{http, lessons};
 use nix::sys::signal::{Signal, kill};
@@ -68,20 +68,9 @@ impl Playground {
     /// Lets pages come through a second server from here on, which finds the labs of the first. It runs in this process
     /// and listens on a Unix socket, so its pages' connections are none that can be handed to a lab: they are bridged.
     pub async fn bridge(&mut self) {
-        let settings = lab::Settings {
-            directory: self.labs(),
-            rootfs: PathBuf::new(),
-            cgroup: cgroup::Limits { memory: 0, pids: 0, cpu_percent: 0, cpu_weight: 0 },
-            disk: 0,
-            terminals: 0,
-            idle: Duration::ZERO,
-            life: None,
-            overlay: None,
-            netfilter: false,
-            defences: Default::default(),
-        };
+        let keeper = self.keeper();
         let progress = ProgressStore::open(self.directory.path().join("second-progress")).unwrap();
-        let (classroom, _arrivals) = Classroom::new(settings, 0, progress);
+        let (classroom, _arrivals) = Classroom::new(keeper, 0, progress);
         assert!(classroom.find_labs().await > 0, "the second server starts no lab of its own");
         let state = self.directory.path().join("second");
         let store = std::sync::Arc::new(Store::open(&state, None).unwrap());
@@ -125,6 +114,11 @@ impl Playground {
     /// Where labs have their directories.
     pub fn labs(&self) -> PathBuf {
         self.run().join("labs")
+    }
+
+    /// What this test, which is root, does with its labs without asking the server.
+    pub fn keeper(&self) -> Keeper {
+        Keeper::to_end(self.labs())
     }
 
     /// What the server has said on standard error.
