@@ -13,5 +13,5 @@ pub mod registry;
 pub mod runtime;
 
 pub mod defence;
-pub mod user;
 mod sys;
+pub mod user;

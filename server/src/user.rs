@@ -1,6 +1,7 @@
 //! The user that a server is: nobody else's, and without any privilege. While the process is still root, what the server
 //! will write is made that user's, and what it needs is brought into that user's reach.
 
+use std::collections::BTreeSet;
 use std::fmt;
 use std::fs::{self, Metadata};
 use std::io;
@@ -139,8 +140,8 @@ impl ServerUser {
         become_it().map_err(|cause| Error { step: "become user", path: self.uid.to_string().into(), cause })
     }
 
-    /// Brings directories into reach by their own names, whoever the directories above belong to: the first of those that
-    /// this user may not search is covered by an empty one, in which there is nothing but the way.
+    /// Brings directories into reach by their own names, whoever the directories above belong to: the topmost of those that
+    /// this user may not search is covered by an empty one, in which there is nothing but the ways.
     fn reach(self, needed: &[PathBuf]) -> Result<(), Error> {
         let root = Path::new("/");
         let failed = |step, path: &Path| {
@@ -151,27 +152,35 @@ impl ServerUser {
         // What is mounted on the machine later is seen here, and nothing of ours there.
         mount(None::<&str>, root, None::<&str>, MsFlags::MS_REC | MsFlags::MS_SLAVE, None::<&str>)
             .map_err(|errno| failed("cut off", root)(errno.into()))?;
-        let mut copies = Vec::new();
+        let mut ways = Vec::new();
         for path in needed {
-            copies.push(sys::clone_mount(path).map_err(failed("take a copy of the mount of", path))?);
-        }
-        for (path, copy) in needed.iter().zip(&copies) {
-            let above: Vec<&Path> = path.ancestors().skip(1).collect();
-            let closed = above.into_iter().rev().find(|above| match fs::metadata(above) {
-                Ok(found) => !self.may_search(&found),
-                // Inside of what was covered for another.
-                Err(_not_there) => true,
-            });
-            let Some(closed) = closed else { continue };
-            if closed.exists() {
-                let flags = MsFlags::MS_NOSUID | MsFlags::MS_NODEV | MsFlags::MS_NOEXEC;
-                mount(Some("newroot"), closed, Some("tmpfs"), flags, Some("size=64k,mode=755"))
-                    .map_err(|errno| failed("cover", closed)(errno.into()))?;
+            let copy = sys::clone_mount(path).map_err(failed("take a copy of the mount of", path))?;
+            if let Some(closed) = self.first_closed_above(path).map_err(failed("look at the way to", path))? {
+                ways.push((path, closed, copy));
             }
+        }
+        let covered: BTreeSet<&Path> = ways.iter().map(|(_, closed, _)| *closed).collect();
+        for closed in covered {
+            let flags = MsFlags::MS_NOSUID | MsFlags::MS_NODEV | MsFlags::MS_NOEXEC;
+            mount(Some("newroot"), closed, Some("tmpfs"), flags, Some("size=64k,mode=755"))
+                .map_err(|errno| failed("cover", closed)(errno.into()))?;
+        }
+        for (path, _, copy) in &ways {
             fs::create_dir_all(path).map_err(failed("make the way to", path))?;
             sys::attach_mount(copy, path).map_err(failed("attach", path))?;
         }
         Ok(())
+    }
+
+    /// The topmost of the directories above a path that this user may not search.
+    fn first_closed_above(self, path: &Path) -> io::Result<Option<&Path>> {
+        let above: Vec<&Path> = path.ancestors().skip(1).collect();
+        for directory in above.into_iter().rev() {
+            if !self.may_search(&fs::metadata(directory)?) {
+                return Ok(Some(directory));
+            }
+        }
+        Ok(None)
     }
 
     fn may_search(self, directory: &Metadata) -> bool {

@@ -124,7 +124,8 @@ fn prepare(options: Options) -> Result<Prepared> {
     lab::keeper::make_directory(&settings).with_context(|| format!("cannot make {}", labs.display()))?;
     let helper = lab::keeper::start_helper(&settings).context("cannot start the helper that starts labs")?;
     if !stays_root {
-        let needed: Vec<PathBuf> = own.into_iter().chain([labs]).chain(lessons.clone().filter(|directory| directory.is_dir())).collect();
+        let needed: Vec<PathBuf> =
+            own.into_iter().chain([labs]).chain(lessons.clone().filter(|directory| directory.is_dir())).collect();
         user.become_it(&needed)?;
     }
     Ok(Prepared { helper, listener, upstreams, state, lessons, labs: options.labs, hosts: options.host, user })

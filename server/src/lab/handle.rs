@@ -41,12 +41,7 @@ const REMOVAL: Duration = Duration::from_secs(10);
 impl Handle {
     /// Has a lab started for a learner who has come that far with these checks, and waits until it is ready. A lab that
     /// fails leaves nothing.
-    pub async fn start(
-        keeper: &Keeper,
-        id: LabId,
-        checks: &[Check],
-        progress: Progress,
-    ) -> Result<Handle, StartError> {
+    pub async fn start(keeper: &Keeper, id: LabId, checks: &[Check], progress: Progress) -> Result<Handle, StartError> {
         let process = sys::watch(keeper.start(id).await?)?;
         let directory = keeper.directory().join(id.to_string());
         let handle = Handle { id, directory, keeper: keeper.clone(), process, removed: watch::Sender::default() };

@@ -219,8 +219,11 @@ impl Started {
     /// has ended. The process is to be waited for when the event loop is gone.
     pub fn talk(self) -> io::Result<(Keeper, impl Future<Output = ()> + Send + 'static, Child)> {
         fcntl(&self.socket, FcntlArg::F_SETFL(OFlag::O_NONBLOCK))?;
-        let helper =
-            Arc::new(Helper { socket: sys::watch(self.socket)?, asked: Mutex::new(Some(HashMap::new())), last: AtomicU64::new(0) });
+        let helper = Arc::new(Helper {
+            socket: sys::watch(self.socket)?,
+            asked: Mutex::new(Some(HashMap::new())),
+            last: AtomicU64::new(0),
+        });
         let listening = helper.clone();
         let talk = async move { listening.listen().await };
         Ok((Keeper { directory: self.directory, who: Who::Helper(helper) }, talk, self.process))
@@ -258,8 +261,7 @@ impl Helper {
     async fn listen(&self) {
         loop {
             let mut packet = [0; LONGEST_REPLY];
-            let received =
-                self.socket.async_io(Interest::READABLE, |socket| sys::receive(socket, &mut packet)).await;
+            let received = self.socket.async_io(Interest::READABLE, |socket| sys::receive(socket, &mut packet)).await;
             let (length, mut descriptors) = match received {
                 Ok((0, _)) | Err(_) => break,
                 Ok(received) => received,

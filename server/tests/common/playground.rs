@@ -3,6 +3,7 @@
 use std::fs;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpStream as StdTcpStream};
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
@@ -47,7 +48,7 @@ impl Playground {
 
     /// The same, with these variables in its environment.
     pub fn start_in(arguments: &[&str], environment: &[(&str, &Path)]) -> Playground {
-        let directory = tempfile::tempdir().unwrap();
+        let directory = closed_directory();
         let arguments: Vec<_> = arguments.iter().map(|argument| (*argument).to_owned()).collect();
         let environment: Vec<_> =
             environment.iter().map(|(name, value)| ((*name).to_owned(), value.to_path_buf())).collect();
@@ -57,7 +58,7 @@ impl Playground {
 
     /// Starts a server as a script would that has set signals to be ignored: `INT QUIT`.
     pub fn start_ignoring(signals: &str) -> Playground {
-        let directory = tempfile::tempdir().unwrap();
+        let directory = closed_directory();
         let mut script = Command::new("/bin/sh");
         script.arg("-c").arg(format!("trap '' {signals}; exec \"$0\" \"$@\"")).arg(env!("CARGO_BIN_EXE_newroot"));
         let arguments = ["--upstream", NO_UPSTREAM].map(str::to_owned).to_vec();
@@ -99,6 +100,13 @@ impl Playground {
     /// The server's process.
     pub fn pid(&self) -> Pid {
         Pid::from_raw(self.process.id() as i32)
+    }
+
+    /// The process that does for the server what takes root.
+    pub fn helper(&self) -> Pid {
+        let children = super::children_of(self.pid());
+        assert_eq!(children.len(), 1, "a server has its helper, and starts nothing else");
+        children[0]
     }
 
     /// `127.0.0.1:PORT`.
@@ -196,6 +204,11 @@ impl Playground {
         };
         Page::new(socket)
     }
+}
+
+/// A directory that only root may search, as /root and /var/lib/newroot are.
+fn closed_directory() -> TempDir {
+    tempfile::Builder::new().permissions(fs::Permissions::from_mode(0o700)).tempdir().unwrap()
 }
 
 impl Drop for Playground {
