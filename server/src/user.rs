@@ -73,7 +73,9 @@ impl ServerUser {
             Err(cause) if cause.kind() != io::ErrorKind::AlreadyExists => return Err(failed("make", cause)),
             _ => {}
         }
-        self.own_below(CWD, directory, 0).map_err(|errno| failed("change the owners in", errno.into()))
+        // A link in the place of the directory itself is root's, who has the one above it; no other is followed.
+        let real = directory.canonicalize().map_err(|cause| failed("find", cause))?;
+        self.own_below(CWD, &real, 0).map_err(|errno| failed("change the owners in", errno.into()))
     }
 
     /// By descriptors, so that what is looked at is what changes hands, and no link leads elsewhere.

@@ -126,7 +126,8 @@ fn prepare(options: Options) -> Result<Prepared> {
     if !stays_root {
         let needed: Vec<PathBuf> =
             own.into_iter().chain([labs]).chain(lessons.clone().filter(|directory| directory.is_dir())).collect();
-        user.become_it(&needed)?;
+        let hint = || format!("the server cannot give up root and become user {user}; --user takes another");
+        user.become_it(&needed).with_context(hint)?;
     }
     Ok(Prepared { helper, listener, upstreams, state, lessons, labs: options.labs, hosts: options.host, user })
 }

@@ -91,6 +91,14 @@ impl Playground {
             spawn(super::newroot(), self.directory.path(), &self.arguments, &self.environment);
     }
 
+    /// Waits until the server has ended by itself, and starts another one on the same directories. Returns how it ended.
+    pub fn restart_after_end(&mut self) -> std::process::ExitStatus {
+        let status = self.process.wait().unwrap();
+        (self.process, self.address) =
+            spawn(super::newroot(), self.directory.path(), &self.arguments, &self.environment);
+        status
+    }
+
     /// Ends the server by a signal and waits for it.
     pub fn stop(&mut self, signal: Signal) -> std::process::ExitStatus {
         kill(self.pid(), signal).unwrap();

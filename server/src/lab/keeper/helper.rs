@@ -22,6 +22,7 @@ use super::{Reply, Request, Settings, Verb, work};
 use crate::lab::cgroup;
 use crate::lab::channel::send_bytes;
 use crate::lab::sandbox::{Step, StepError};
+use crate::defence::Defence;
 use crate::{runtime, sys};
 
 /// No request is longer, in bytes.
@@ -37,11 +38,13 @@ const THREADS: usize = 8;
 pub fn main() -> Result<(), StepError> {
     runtime::default_signals();
     let socket = take_connection().step("take over the connection to the server")?;
-    // No terminal, no Ctrl-C, no directory that somebody wants to unmount.
-    setsid().step("begin a session")?;
-    chdir("/").step("change directory to /")?;
-    umask(Mode::from_bits_truncate(0o022));
     let settings = receive_settings(&socket).step("be told what labs are")?;
+    // No terminal, no Ctrl-C, no directory that somebody wants to unmount.
+    if settings.defences.stand(Defence::Session) {
+        setsid().step("make a session")?;
+    }
+    chdir("/").step("change directory to /")?;
+    umask(Mode::S_IWGRP | Mode::S_IWOTH);
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .max_blocking_threads(THREADS)
