@@ -51,7 +51,9 @@ pub fn root() -> Finding {
 pub fn user_ids() -> Finding {
     match UidRange::take() {
         Ok(_) => Finding::good("user ids", "a range for a lab is free"),
-        Err(error) => Finding::lacking("user ids", error.to_string(), "make /run writable for root, and for nobody else"),
+        Err(error) => {
+            Finding::lacking("user ids", error.to_string(), "make /run writable for root, and for nobody else")
+        }
     }
 }
 

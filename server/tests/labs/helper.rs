@@ -42,6 +42,7 @@ impl Helper {
             idle: Duration::from_secs(3600),
             life: None,
             overlay: None,
+            netfilter: false,
             defences: Default::default(),
         };
         let (socket, theirs) =

@@ -32,7 +32,9 @@ fn this_machine_has_all_that_labs_need_and_is_as_it_was() {
     let said = text_of(&output);
     assert_eq!(output.status.code(), Some(0), "{said}");
     assert!(said.ends_with("`newroot serve` will work here.\n") && !said.contains("LACKS"), "{said}");
-    for what in ["root", "kernel", "user ids", "namespaces", "overlay", "id mappings", "seccomp", "cgroups", "port", "disk"] {
+    for what in
+        ["root", "kernel", "user ids", "namespaces", "overlay", "id mappings", "seccomp", "cgroups", "port", "disk"]
+    {
         assert!(said.lines().any(|line| line.starts_with(&format!("ok    {what}: "))), "{what}: {said}");
     }
     // That no registry answers is worth a note, and no more.

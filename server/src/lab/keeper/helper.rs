@@ -19,10 +19,10 @@ use tokio::sync::Semaphore;
 use tokio::task::{LocalSet, spawn_local};
 
 use super::{Reply, Request, Settings, Verb, work};
+use crate::defence::Defence;
 use crate::lab::cgroup;
 use crate::lab::channel::send_bytes;
 use crate::lab::sandbox::{Step, StepError};
-use crate::defence::Defence;
 use crate::{runtime, sys};
 
 /// No request is longer, in bytes.
