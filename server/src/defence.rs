@@ -29,6 +29,8 @@ pub enum Defence {
     LabFilter,
     /// A network namespace and an IPC namespace of the lab process's own.
     LabNetwork,
+    /// The server that speaks HTTP has a user of its own, and no privilege.
+    ServerUser,
 }
 
 /// Which defences stand: all of them, but for those that a test has turned off.

@@ -14,3 +14,4 @@ pub mod runtime;
 
 pub mod defence;
 mod sys;
+pub mod user;

@@ -70,7 +70,10 @@ enum Verb {
     /// What `run` starts in the new namespaces.
     #[command(hide = true)]
     Child(RunOptions),
-    /// One learner's machine; started by `serve` only.
+    /// Does for a server what takes root; started by `serve` only.
+    #[command(hide = true)]
+    Keeper,
+    /// One learner's machine; started by `keeper` only.
     #[command(hide = true)]
     Lab,
     /// PID 1 of a learner's machine; started by `lab` only.
@@ -88,6 +91,7 @@ fn main() -> ExitCode {
         Verb::Doctor(options) => Ok(cli::doctor::run(&options)),
         Verb::Labs(options) => cli::labs::run(&options),
         Verb::Lessons(verb) => cli::lessons::run(verb),
+        Verb::Keeper => with_log(lab::keeper::helper::main),
         Verb::Lab => with_log(lab::process::main),
         Verb::Init => with_log(lab::init::main),
     };

@@ -220,6 +220,20 @@ pub fn raise_capabilities() -> io::Result<()> {
     Ok(())
 }
 
+/// Lets this thread read every file and search every directory, as far as it is permitted to.
+pub fn raise_reading() -> io::Result<()> {
+    /// CAP_DAC_READ_SEARCH of capabilities(7).
+    const READ_SEARCH: u32 = 1 << 2;
+    let mut header = CapabilityHeader { version: CAPABILITY_VERSION, pid: 0 };
+    let mut sets = [CapabilitySets::default(); 2];
+    // SAFETY: version 3 reads the header and writes exactly two sets.
+    Errno::result(unsafe { libc::syscall(libc::SYS_capget, &raw mut header, sets.as_mut_ptr()) })?;
+    sets[0].effective |= sets[0].permitted & READ_SEARCH;
+    // SAFETY: as above; only read.
+    Errno::result(unsafe { libc::syscall(libc::SYS_capset, &raw mut header, sets.as_ptr()) })?;
+    Ok(())
+}
+
 /// Empties the effective, permitted and inheritable sets of this thread.
 pub fn drop_capabilities() -> io::Result<()> {
     let mut header = CapabilityHeader { version: CAPABILITY_VERSION, pid: 0 };

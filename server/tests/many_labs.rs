@@ -15,7 +15,7 @@ use futures_util::future::join_all;
 use nix::sys::signal::Signal;
 use shared::protocol::{CLOSE_LAB_ENDED, ToLab};
 
-/// What a server holds, and what of its labs is on the machine.
+/// What a server and its helper hold, and what of its labs is on the machine.
 #[derive(Debug, PartialEq, Eq)]
 struct Traces {
     descriptors: usize,
@@ -30,8 +30,7 @@ struct Traces {
 /// Looks for traces of these labs, and at the server.
 fn traces(playground: &Playground, labs: &BTreeSet<String>) -> Traces {
     let server = format!("/proc/{}", playground.pid());
-    let children = fs::read_dir(format!("{server}/task")).unwrap();
-    let children = children.map(|task| fs::read_to_string(task.unwrap().path().join("children")).unwrap_or_default());
+    let helper = playground.helper();
     let all = fs::read_dir("/proc").unwrap().map(|entry| entry.unwrap().path());
     let ours = |path: &PathBuf| {
         let cgroups = common::cgroups_of(path);
@@ -55,8 +54,12 @@ fn traces(playground: &Playground, labs: &BTreeSet<String>) -> Traces {
         }
     }
     Traces {
-        descriptors: fs::read_dir(format!("{server}/fd")).unwrap().count(),
-        children: children.map(|children| children.split_whitespace().count()).sum(),
+        descriptors: [playground.pid(), helper]
+            .map(|process| fs::read_dir(format!("/proc/{process}/fd")).unwrap().count())
+            .iter()
+            .sum(),
+        // Those of the helper are the labs.
+        children: common::children_of(playground.pid()).len() + common::children_of(helper).len() - 1,
         // Others mount on this machine meanwhile; a lab's mounts would be in its directory.
         mounts: fs::read_to_string(format!("{server}/mountinfo"))
             .unwrap()

@@ -8,8 +8,8 @@ use sha2::{Digest, Sha256};
 use tokio::sync::{OnceCell, mpsc, watch};
 
 use crate::checks::Check;
-use crate::lab::handle::StartError;
-use crate::lab::{Handle, LabId, Settings};
+use crate::lab::keeper::StartError;
+use crate::lab::{Handle, Keeper, LabId};
 
 mod progress;
 
@@ -52,7 +52,7 @@ type Place = Arc<OnceCell<Arc<Handle>>>;
 
 /// All labs of this server.
 pub struct Classroom {
-    settings: Settings,
+    keeper: Keeper,
     most_labs: usize,
     labs: Mutex<HashMap<LabId, Place>>,
     /// What the lessons ask.
@@ -75,13 +75,13 @@ pub enum Error {
 impl Classroom {
     /// A classroom without labs. Each lab that comes is also sent to the receiver.
     pub fn new(
-        settings: Settings,
+        keeper: Keeper,
         most_labs: usize,
         progress: ProgressStore,
     ) -> (Arc<Classroom>, mpsc::UnboundedReceiver<Arc<Handle>>) {
         let (arrivals, receiver) = mpsc::unbounded_channel();
         let checks = watch::Sender::new(Arc::default());
-        (Arc::new(Classroom { settings, most_labs, labs: Mutex::default(), checks, progress, arrivals }), receiver)
+        (Arc::new(Classroom { keeper, most_labs, labs: Mutex::default(), checks, progress, arrivals }), receiver)
     }
 
     /// What the lessons ask from now on, in all labs.
@@ -97,7 +97,7 @@ impl Classroom {
 
     /// Takes over the labs that a former server has left running.
     pub async fn find_labs(self: &Arc<Self>) -> usize {
-        let found = Handle::find_all(&self.settings.directory).await;
+        let found = Handle::find_all(&self.keeper).await;
         let count = found.len();
         for handle in found {
             let place = self.labs().entry(handle.id).or_default().clone();
@@ -140,7 +140,7 @@ impl Classroom {
         // However many pages ask at once, one lab is started.
         let started = place.get_or_try_init(async || {
             let checks = self.checks.borrow().clone();
-            let started = Handle::start(&self.settings, id, &checks, self.progress.load(id)).await;
+            let started = Handle::start(&self.keeper, id, &checks, self.progress.load(id)).await;
             started.map(|handle| self.welcome(handle, Some(checks)))
         });
         match started.await {

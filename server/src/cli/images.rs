@@ -4,9 +4,10 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use anyhow::Result;
+use anyhow::{Context, Result};
 
 use newroot::registry::{self, Inventoried, Place};
+use newroot::user::ServerUser;
 
 /// What to do with images.
 #[derive(clap::Subcommand)]
@@ -52,6 +53,16 @@ pub fn run(verb: Verb) -> Result<ExitCode> {
         nix::unistd::geteuid().is_root(),
         "images needs root, as the server does whose images they are; start it with sudo"
     );
+    let State { state } = match &verb {
+        Verb::Import { state, .. } | Verb::List { state, .. } | Verb::Prune { state, .. } => state,
+    };
+    // The images are the server's user's, who could have put a link in the place of any of them.
+    let directories = registry::directories(state);
+    let user = ServerUser::of_state(&directories);
+    if !matches!(verb, Verb::List { .. }) {
+        directories.iter().try_for_each(|directory| user.own(directory))?;
+    }
+    user.write_files().context("cannot write files as the server's user")?;
     match verb {
         Verb::Import { state, path, name } => {
             for image in registry::import(&state.state, &path, name.as_deref())? {

@@ -8,24 +8,37 @@ use std::sync::Arc;
 
 use anyhow::{Context, Result, ensure};
 use tokio::net::TcpListener;
-use tokio::task::spawn_blocking;
+use tokio::sync::oneshot;
 
 use newroot::registry::{ManifestReference, RepositoryName, Store};
 use newroot::runtime::{self, Image, Progress, PullOptions};
+use newroot::user::ServerUser;
 use newroot::{http, lab};
 
-/// The directory with the image's root file system: pulled if it is not there yet.
-pub async fn rootfs(store: &Arc<Store>, state: &Path, image: &Image) -> Result<PathBuf> {
+use super::mirror::MirrorOptions;
+
+/// The directory with the image's root file system, below a state directory: pulled if it is not there yet. While root
+/// puts it there, the mirror's files are written as `user`, whose they are. To be called by a process of one thread.
+pub fn rootfs(mirror: &MirrorOptions, state: &Path, image: &Image, user: ServerUser) -> Result<PathBuf> {
+    let upstreams = mirror.upstreams()?;
+    user.write_files().context("cannot write files as the server's user")?;
+    let pulled = || {
+        let store = Arc::new(upstreams.open(state)?);
+        // One thread, and those that it starts: all of them write files as that user.
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+        runtime.context("cannot start the event loop")?.block_on(pull(&store, state, image))
+    };
+    let pulled = pulled();
+    ServerUser::write_files_as_root();
+    pulled
+}
+
+async fn pull(store: &Arc<Store>, state: &Path, image: &Image) -> Result<PathBuf> {
     let (name, by) = reference(image)?;
     let manifest = store.manifest(&name, &by).await.with_context(|| format!("cannot get the lab image {image}"))?;
     // A directory for each state of the image: labs of a former server go on with theirs.
     let images = state.join("images");
     let fs = images.join(&manifest.digest.hex()[..12]);
-    fs::create_dir_all(&fs).with_context(|| format!("cannot make {}", fs.display()))?;
-    // The image's set-user-ID programs and devices are nobody's on this machine.
-    fs::set_permissions(&images, fs::Permissions::from_mode(0o700))
-        .with_context(|| format!("cannot close {} to others", images.display()))?;
-
     let listener = TcpListener::bind("127.0.0.1:0").await.context("cannot listen on loopback")?;
     let registry = format!("http://{}", listener.local_addr()?).parse()?;
     let mirror = tokio::spawn(http::serve_mirror(listener, http::mirror::router(store.clone())));
@@ -37,9 +50,18 @@ pub async fn rootfs(store: &Arc<Store>, state: &Path, image: &Image) -> Result<P
         mirror: None,
         image: image.clone(),
     };
-    let pulled = spawn_blocking(move || runtime::pull(&options, &Progress::on_standard_error())).await;
+    let (done, pulled) = oneshot::channel();
+    // Not a thread of the runtime's, which would serve the mirror's files later.
+    let root = std::thread::spawn(move || {
+        ServerUser::write_files_as_root();
+        // Nobody waits any more where the event loop is gone.
+        let _ = done.send(unpack(&images, &options));
+    });
+    let pulled = pulled.await;
     mirror.abort();
-    pulled?.with_context(|| format!("cannot pull the lab image {image}"))?;
+    // It has sent its result, and is about to end; or it has panicked, and has said so.
+    let _ = root.join();
+    pulled.context("the pull was interrupted")?.with_context(|| format!("cannot pull the lab image {image}"))?;
 
     let rootfs = image.rootfs(&fs);
     ensure!(
@@ -48,6 +70,16 @@ pub async fn rootfs(store: &Arc<Store>, state: &Path, image: &Image) -> Result<P
         lab::shell::SHELLS.join(" and ")
     );
     Ok(rootfs)
+}
+
+/// What root does.
+fn unpack(images: &Path, options: &PullOptions) -> Result<()> {
+    fs::create_dir_all(&options.fs).with_context(|| format!("cannot make {}", options.fs.display()))?;
+    // The image's set-user-ID programs and devices are nobody's on this machine.
+    fs::set_permissions(images, fs::Permissions::from_mode(0o700))
+        .with_context(|| format!("cannot close {} to others", images.display()))?;
+    runtime::pull(options, &Progress::on_standard_error())?;
+    Ok(())
 }
 
 /// The image as the mirror knows it.

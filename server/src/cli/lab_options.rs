@@ -7,6 +7,7 @@ use newroot::defence::{Defence, Defences};
 use newroot::lab::cgroup::Limits;
 use newroot::lab::{Overlay, Settings};
 use newroot::runtime::Image;
+use newroot::user::ServerUser;
 
 /// What can be set for labs; the same for each.
 #[derive(clap::Args)]
@@ -66,11 +67,14 @@ impl LabOptions {
         }
     }
 
-    /// The same as settings, for labs below `directory` that begin with `rootfs`.
-    pub fn settings(&self, directory: PathBuf, rootfs: PathBuf) -> Settings {
+    /// The same as settings, for at most so many labs below `directory` that begin with `rootfs`, of a server that is this
+    /// user.
+    pub fn settings(&self, directory: PathBuf, rootfs: PathBuf, most: usize, server: ServerUser) -> Settings {
         Settings {
             directory,
             rootfs,
+            most,
+            server,
             cgroup: self.limits(),
             disk: self.lab_disk << 20,
             terminals: self.lab_terminals,

@@ -7,7 +7,7 @@ use std::process::ExitCode;
 use anyhow::{Context, Result, bail};
 use serde::Serialize;
 
-use newroot::lab::{self, Handle, LabId, Status};
+use newroot::lab::{self, Handle, Keeper, LabId, Status};
 
 /// What can be asked for.
 #[derive(clap::Args)]
@@ -47,8 +47,8 @@ struct Place {
 }
 
 impl Place {
-    fn labs(&self) -> PathBuf {
-        self.run.join("labs")
+    fn keeper(&self) -> Keeper {
+        Keeper::to_end(self.run.join("labs"))
     }
 }
 
@@ -61,9 +61,15 @@ pub fn run(options: &Options) -> Result<ExitCode> {
     );
     runtime.block_on(async {
         match &options.verb {
-            Verb::List { json, place } => list(&place.labs(), *json).await,
-            Verb::End { all: true, place, .. } => end(&place.labs(), &Handle::ids(&place.labs())).await,
-            Verb::End { labs, place, .. } => end(&place.labs(), &find(&place.labs(), labs)?).await,
+            Verb::List { json, place } => list(&place.keeper(), *json).await,
+            Verb::End { all: true, place, .. } => {
+                let keeper = place.keeper();
+                end(&keeper, &Handle::ids(keeper.directory())).await
+            }
+            Verb::End { labs, place, .. } => {
+                let keeper = place.keeper();
+                end(&keeper, &find(keeper.directory(), labs)?).await
+            }
         }
     })?;
     Ok(ExitCode::SUCCESS)
@@ -81,9 +87,9 @@ struct Listed {
     error: Option<String>,
 }
 
-async fn list(directory: &Path, json: bool) -> Result<()> {
+async fn list(keeper: &Keeper, json: bool) -> Result<()> {
     let ask = async |id| {
-        let answer = match Handle::find(directory, id).await {
+        let answer = match Handle::find(keeper, id).await {
             Ok(handle) => handle.status().await,
             Err(error) => Err(error),
         };
@@ -93,7 +99,7 @@ async fn list(directory: &Path, json: bool) -> Result<()> {
         }
     };
     // All at once: one that does not answer holds up no other.
-    let labs = futures_util::future::join_all(Handle::ids(directory).into_iter().map(ask)).await;
+    let labs = futures_util::future::join_all(Handle::ids(keeper.directory()).into_iter().map(ask)).await;
     if json {
         println!("{}", serde_json::to_string_pretty(&labs)?);
         return Ok(());
@@ -140,16 +146,16 @@ fn find(directory: &Path, beginnings: &[String]) -> Result<Vec<LabId>> {
     beginnings.iter().map(named).collect()
 }
 
-async fn end(directory: &Path, labs: &[LabId]) -> Result<()> {
+async fn end(keeper: &Keeper, labs: &[LabId]) -> Result<()> {
     let end_one = async |id: &LabId| {
-        match Handle::find(directory, *id).await {
+        match Handle::find(keeper, *id).await {
             Ok(handle) => {
                 handle.end("it was ended from the command line").await;
                 handle.clean_up(|| ()).await;
             }
-            Err(_nobody_answers) => Handle::remove_remains(directory, *id).await,
+            Err(_nobody_answers) => keeper.remove(*id).await,
         }
-        match directory.join(id.to_string()).exists() {
+        match keeper.directory().join(id.to_string()).exists() {
             true => Err(anyhow::anyhow!("lab {id} could not be removed")),
             false => {
                 println!("{id} has ended");

@@ -9,8 +9,10 @@ use anyhow::{Context, Result, ensure};
 use tempfile::TempDir;
 
 use newroot::classroom::{Classroom, Learner, ProgressStore};
+use newroot::lab::Keeper;
 use newroot::lessons::{Choice, Parsed};
 use newroot::registry::{self, Store};
+use newroot::user::ServerUser;
 use newroot::{http, lab, runtime};
 
 use super::lab_options::LabOptions;
@@ -100,10 +102,14 @@ impl School {
     fn open(choice: &Choice, options: &CheckOptions) -> Result<School> {
         let directory =
             tempfile::Builder::new().prefix("newroot-lessons-").tempdir().context("cannot make a directory")?;
-        let store = Arc::new(Store::open(&directory.path().join("state"), None)?);
-        let settings = options.lab.settings(directory.path().join("labs"), registry::lab_rootfs(&store)?);
+        let state = directory.path().join("state");
+        let store = Arc::new(Store::open(&state, None)?);
+        let rootfs = registry::lab_rootfs(&state)?;
+        // All that is served here is what this process has started itself, so it can stay root.
+        let user = ServerUser::ourselves();
+        let keeper = Keeper::ourselves(options.lab.settings(directory.path().join("labs"), rootfs, 1, user));
         let progress = ProgressStore::open(directory.path().join("progress")).context("cannot keep progress")?;
-        let (classroom, arrivals) = Classroom::new(settings, 1, progress);
+        let (classroom, arrivals) = Classroom::new(keeper, 1, progress);
         classroom.set_checks(choice.checks(false));
         tokio::spawn(http::serve_mirrors(arrivals, http::mirror::router(store)));
         Ok(School { classroom, _directory: directory })

@@ -31,17 +31,33 @@ impl MirrorOptions {
         self.upstream.clone().unwrap_or_else(Registry::docker_hub)
     }
 
-    /// The images that the mirror serves.
-    pub fn open(&self, state: &Path) -> Result<Store> {
+    /// The registries to be asked, as whoever `docker login` has made known to root.
+    pub fn upstreams(&self) -> Result<Upstreams> {
         let upstream = |registry: Registry| match self.upstream_insecure {
             true => Upstream::insecure(registry),
             false => Upstream::new(registry),
         };
-        let default = upstream(self.upstream())?;
+        let mirrored = self.mirror.iter().map(|Mirrored { host, registry }| {
+            upstream(registry.clone()).map(|upstream| (host.clone(), upstream)).map_err(anyhow::Error::from)
+        });
         let limit = self.cache_limit.checked_mul(1 << 30).context("--cache-limit is more than there can be")?;
-        let mut store = Store::with_cache_limit(state, Some(default), limit)?;
-        for Mirrored { host, registry } in &self.mirror {
-            store.mirror(host.clone(), upstream(registry.clone())?);
+        Ok(Upstreams { default: upstream(self.upstream())?, mirrored: mirrored.collect::<Result<_>>()?, limit })
+    }
+}
+
+/// Registries that are ready to be asked, for a mirror whose files have not been touched yet.
+pub struct Upstreams {
+    default: Upstream,
+    mirrored: Vec<(String, Upstream)>,
+    limit: u64,
+}
+
+impl Upstreams {
+    /// The images that the mirror serves. Makes and removes files.
+    pub fn open(self, state: &Path) -> Result<Store> {
+        let mut store = Store::with_cache_limit(state, Some(self.default), self.limit)?;
+        for (host, upstream) in self.mirrored {
+            store.mirror(host, upstream);
         }
         Ok(store)
     }

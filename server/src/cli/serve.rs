@@ -1,7 +1,7 @@
 //! `newroot serve`: its flags, and the parts of the server put together.
 
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
 
@@ -10,12 +10,14 @@ use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 
 use newroot::classroom::{Classroom, ProgressStore};
+use newroot::defence::Defence;
 use newroot::doctor::{self, Plan, Verdict};
+use newroot::user::ServerUser;
 use newroot::{http, lab, lessons, registry, runtime};
 
 use super::lab_image;
 use super::lab_options::LabOptions;
-use super::mirror::MirrorOptions;
+use super::mirror::{MirrorOptions, Upstreams};
 
 /// What can be set.
 #[derive(clap::Args)]
@@ -38,6 +40,9 @@ pub struct Options {
     /// How many labs may run at once
     #[arg(long, value_name = "N", default_value_t = 64)]
     labs: usize,
+    /// Who the server is when it has started, by number or name: a user with a group that is nobody else's
+    #[arg(long, value_name = "USER", default_value_t)]
+    user: ServerUser,
     /// A directory of lessons, added to those of this binary or in place of them; what is saved there shows at once
     #[arg(long, value_name = "DIR")]
     lessons: Option<PathBuf>,
@@ -73,38 +78,99 @@ pub fn run(options: Options) -> Result<ExitCode> {
         lacking.iter().for_each(|finding| eprintln!("{finding}"));
         anyhow::bail!("no lab would work here; `newroot doctor` says more");
     }
-    // Before the runtime has threads: it may have to change the environment.
+    // Before there are threads: it may have to change the environment.
     runtime::ensure_certificates().context("cannot prepare TLS")?;
+    let prepared = prepare(options)?;
     let runtime = tokio::runtime::Runtime::new().context("cannot start the event loop")?;
-    runtime.block_on(serve_until_signal(options))?;
+    runtime.block_on(serve_until_signal(prepared))?;
     Ok(ExitCode::SUCCESS)
 }
 
-async fn serve_until_signal(options: Options) -> Result<()> {
-    let (lessons, keep_lessons) = match &options.lessons {
-        None => (lessons::fixed(lessons::Choice::embedded()?), None),
-        Some(directory) => {
-            let (lessons, keeping) = lessons::watched(directory)?;
-            (lessons, Some(tokio::spawn(async move { tracing::error!("{}", keeping.await) })))
-        }
-    };
-    let listener = TcpListener::bind(options.listen)
-        .await
-        .with_context(|| format!("cannot listen on {}; is another one running there?", options.listen))?;
-    let address = listener.local_addr()?;
-    let store = Arc::new(options.mirror.open(&options.state)?);
-    let rootfs = match options.lab.image() {
-        Some(image) => lab_image::rootfs(&store, &options.state, image).await?,
-        None => registry::lab_rootfs(&store)?,
-    };
+/// What root has prepared.
+struct Prepared {
+    helper: lab::keeper::Started,
+    listener: std::net::TcpListener,
+    upstreams: Upstreams,
+    state: PathBuf,
+    lessons: Option<PathBuf>,
+    labs: usize,
+    hosts: Vec<String>,
+    user: ServerUser,
+}
+
+/// All that takes root: it is done here, and this process is root no more afterwards. What takes root later, the helper does.
+fn prepare(options: Options) -> Result<Prepared> {
     for off in options.lab.defences().off() {
         tracing::warn!("this server is NOT SAFE: a test has turned off the defence {off:?}");
     }
-    let settings = options.lab.settings(options.run.join("labs"), rootfs);
-    let progress = options.state.join("progress");
+    let stays_root = !options.lab.defences().stand(Defence::ServerUser);
+    let user = if stays_root { ServerUser::ourselves() } else { options.user };
+    let state = whole(&options.state)?;
+    let labs = whole(&options.run)?.join("labs");
+    let lessons = options.lessons.as_deref().map(whole).transpose()?;
+
+    let listener = std::net::TcpListener::bind(options.listen)
+        .with_context(|| format!("cannot listen on {}; is another one running there?", options.listen))?;
+    listener.set_nonblocking(true)?;
+    // Passwords may be root's alone to read.
+    let upstreams = options.mirror.upstreams()?;
+    let mut own = registry::directories(&state);
+    own.push(progress(&state));
+    own.iter().try_for_each(|directory| user.own(directory))?;
+    let rootfs = match options.lab.image() {
+        Some(image) => lab_image::rootfs(&options.mirror, &state, image, user)?,
+        None => registry::lab_rootfs(&state)?,
+    };
+    let settings = options.lab.settings(labs.clone(), rootfs, options.labs, user);
+    lab::keeper::make_directory(&settings).with_context(|| format!("cannot make {}", labs.display()))?;
+    let helper = lab::keeper::start_helper(&settings).context("cannot start the helper that starts labs")?;
+    if !stays_root {
+        let needed: Vec<PathBuf> =
+            own.into_iter().chain([labs]).chain(lessons.clone().filter(|directory| directory.is_dir())).collect();
+        let hint = || format!("the server cannot give up root and become user {user}; --user takes another");
+        user.become_it(&needed).with_context(hint)?;
+    }
+    Ok(Prepared { helper, listener, upstreams, state, lessons, labs: options.labs, hosts: options.host, user })
+}
+
+/// A path from the root, without links: what it leads to stays what it is.
+fn whole(path: &Path) -> Result<PathBuf> {
+    let absolute = std::path::absolute(path).with_context(|| format!("cannot tell where {} is", path.display()))?;
+    // What is not there yet will be made.
+    let there = absolute.ancestors().find_map(|above| {
+        let rest = absolute.strip_prefix(above).ok()?;
+        above.canonicalize().ok().map(|above| if rest.as_os_str().is_empty() { above } else { above.join(rest) })
+    });
+    Ok(there.unwrap_or(absolute))
+}
+
+/// Where below the state directory learners' progress is kept.
+fn progress(state: &Path) -> PathBuf {
+    state.join("progress")
+}
+
+async fn serve_until_signal(prepared: Prepared) -> Result<()> {
+    let Prepared { helper, listener, upstreams, state, lessons, labs, hosts, user } = prepared;
+    let (lessons, keep_lessons) = match &lessons {
+        None => (lessons::fixed(lessons::Choice::embedded()?), None),
+        Some(directory) => {
+            let readable = || format!("the server runs as user {user}, who must be able to read the lessons");
+            let (lessons, keeping) = lessons::watched(directory).map_err(|error| match error.is_refused() {
+                true => anyhow::Error::from(error).context(readable()),
+                false => error.into(),
+            })?;
+            (lessons, Some(tokio::spawn(async move { tracing::error!("{}", keeping.await) })))
+        }
+    };
+    let listener = TcpListener::from_std(listener)?;
+    let address = listener.local_addr()?;
+    let store = Arc::new(upstreams.open(&state)?);
+    let progress = progress(&state);
     let progress = ProgressStore::open(progress.clone())
         .with_context(|| format!("cannot keep learners' progress in {}", progress.display()))?;
-    let (classroom, arrivals) = Classroom::new(settings, options.labs, progress);
+    let (keeper, talk, mut helper) = helper.talk()?;
+    let mut talk = tokio::spawn(talk);
+    let (classroom, arrivals) = Classroom::new(keeper.clone(), labs, progress);
     tokio::spawn(http::serve_mirrors(arrivals, http::mirror::router(store.clone())));
     match classroom.find_labs().await {
         0 => {}
@@ -115,7 +181,7 @@ async fn serve_until_signal(options: Options) -> Result<()> {
         lessons,
         store,
         code: lessons::code(),
-        hosts: if options.host.is_empty() { http::loopback_hosts(address) } else { options.host },
+        hosts: if hosts.is_empty() { http::loopback_hosts(address) } else { hosts },
     };
     let (mut interrupt, mut terminate) = (signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?);
     let (ends_labs, asked) = tokio::sync::oneshot::channel();
@@ -131,10 +197,17 @@ async fn serve_until_signal(options: Options) -> Result<()> {
         keep_lessons.inspect(tokio::task::JoinHandle::abort);
     };
     println!("Newroot is on http://{address} (Ctrl-C ends it, and its labs with it)");
-    http::serve(listener, Arc::new(site), stop).await?;
+    tokio::select! {
+        served = http::serve(listener, Arc::new(site), stop) => served?,
+        // Labs go on, and the next server finds them; this one could only look on.
+        _ended = &mut talk => anyhow::bail!("the helper that does what takes root has ended; start the server again"),
+    }
     if asked.await.unwrap_or(true) {
         classroom.end_all().await;
     }
-    lab::cgroup::remove_parent();
+    keeper.dismiss();
+    // It has removed the labs' cgroup when it has ended.
+    let _ = talk.await;
+    helper.wait().context("cannot wait for the helper")?;
     Ok(())
 }

@@ -12,6 +12,7 @@ use nix::unistd::{AccessFlags, access, geteuid, getpid};
 
 use super::{Finding, Plan, Verdict};
 use crate::lab::cgroup::{Cgroup, Limits};
+use crate::lab::uid_range::UidRange;
 use crate::runtime::{Registry, has_capability, trees_of_version_1};
 
 /// The capabilities that labs are made with, by their numbers (capabilities(7)).
@@ -44,6 +45,16 @@ pub fn root() -> Finding {
     }
     let flags: Vec<String> = missing.iter().map(|name| format!("--cap-add {name}")).collect();
     Finding::lacking("root", format!("without {}", missing.join(", ")), format!("in a container: {}", flags.join(" ")))
+}
+
+/// Each lab takes a range of user ids, by a lock on a file.
+pub fn user_ids() -> Finding {
+    match UidRange::take() {
+        Ok(_) => Finding::good("user ids", "a range for a lab is free"),
+        Err(error) => {
+            Finding::lacking("user ids", error.to_string(), "make /run writable for root, and for nobody else")
+        }
+    }
 }
 
 pub fn kernel() -> Finding {

@@ -87,6 +87,7 @@ pub fn examine(plan: &Plan) -> Vec<Finding> {
     let mut findings = vec![root, machine::kernel()];
     // All of this takes root, and would only say so again.
     if is_root {
+        findings.push(machine::user_ids());
         findings.extend(kernel::examine(plan));
         findings.push(machine::cgroups(&plan.limits));
     }

@@ -1,72 +1,24 @@
-//! The server's side of a lab: starts its process, asks it for things, notices its end and removes what remains.
+//! The server's side of a lab: has it started, asks it for things, notices its end and has removed what remains. Needs no
+//! privilege: what takes root is the keeper's.
 
 use std::fs;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
-use std::process::Stdio;
 use std::time::Duration;
 
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::unistd::Pid;
 use tokio::io::unix::AsyncFd;
-use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::{TcpListener, UnixStream};
-use tokio::process::Command;
 use tokio::sync::watch;
-use tokio::task::spawn_blocking;
-use tokio::time::{sleep, timeout};
-
-use shared::protocol::Limits;
+use tokio::time::timeout;
 
 use super::LabId;
-use super::cgroup::{self, Cgroup};
 use super::handover::{self, Look, Reply, Request, Status};
-use super::process::{Config, READY};
-use super::sandbox::Overlay;
+use super::keeper::{Keeper, StartError};
 use crate::checks::{Check, Progress};
-use crate::defence::Defences;
 use crate::sys;
-
-/// What every lab of a server gets.
-#[derive(Clone, Debug)]
-pub struct Settings {
-    /// Where labs have their directories: `/run/newroot/labs`.
-    pub directory: PathBuf,
-    /// The lab image's root file system.
-    pub rootfs: PathBuf,
-    /// What its cgroup allows.
-    pub cgroup: cgroup::Limits,
-    /// Bytes that a lab's files may take up.
-    pub disk: u64,
-    /// How many terminals it may have open at once.
-    pub terminals: u32,
-    /// How long a lab lives that nobody uses.
-    pub idle: Duration,
-    /// How long a lab lives in any case.
-    pub life: Option<Duration>,
-    /// Where its overlay is mounted; `None` for what this kernel can.
-    pub overlay: Option<Overlay>,
-    /// Whether programs may program netfilter in their own network namespace.
-    pub netfilter: bool,
-    /// Which defences stand.
-    pub defences: Defences,
-}
-
-impl Settings {
-    /// What a lab may use, as it is told to its learner.
-    fn limits(&self) -> Limits {
-        Limits {
-            memory: self.cgroup.memory,
-            processes: self.cgroup.pids,
-            cpu_percent: self.cgroup.cpu_percent,
-            disk: self.disk,
-            terminals: self.terminals,
-            idle_seconds: self.idle.as_secs(),
-            life_seconds: self.life.map(|life| life.as_secs()),
-        }
-    }
-}
 
 /// A lab that runs, or has just ended.
 #[derive(Debug)]
@@ -74,100 +26,42 @@ pub struct Handle {
     /// Which lab.
     pub id: LabId,
     directory: PathBuf,
-    cgroup: Cgroup,
+    keeper: Keeper,
     process: AsyncFd<OwnedFd>,
     removed: watch::Sender<bool>,
 }
 
-/// A lab could not be started.
-#[derive(Debug, thiserror::Error)]
-pub enum StartError {
-    /// Its directory could not be made.
-    #[error("cannot make the lab's directory {path}: {cause}")]
-    Directory {
-        /// Which one.
-        path: PathBuf,
-        /// Why.
-        cause: io::Error,
-    },
-    /// Its cgroup could not be made.
-    #[error(transparent)]
-    Cgroup(#[from] cgroup::Error),
-    /// Its process could not be started or spoken to.
-    #[error("cannot start the lab process: {cause}")]
-    Process {
-        /// Why.
-        cause: io::Error,
-    },
-    /// Its process gave up, and said why.
-    #[error("the lab could not be built: {0}")]
-    Lab(String),
-}
-
-impl From<io::Error> for StartError {
-    fn from(cause: io::Error) -> StartError {
-        StartError::Process { cause }
-    }
-}
-
-/// The file in a lab's directory that says which cgroup is its own.
-const CGROUP: &str = "cgroup";
-/// How long a lab may take to be built, on a machine with much else to do.
-const PATIENCE: Duration = Duration::from_secs(20);
 /// How long a lab may take to answer: it runs on its learner's processor time, which may all be used.
 const ANSWER: Duration = Duration::from_secs(10);
 /// How long a lab may take to end by itself once it was asked to.
 const END: Duration = Duration::from_secs(5);
-/// How long the kernel may take to reap what was killed.
+/// How long the kernel may take to end what was killed.
 const REMOVAL: Duration = Duration::from_secs(10);
 
 impl Handle {
-    /// Starts a lab for a learner who has come that far with these checks, and waits until it is ready. A lab that fails
-    /// leaves nothing.
-    pub async fn start(
-        settings: &Settings,
-        id: LabId,
-        checks: &[Check],
-        progress: Progress,
-    ) -> Result<Handle, StartError> {
-        let directory = settings.directory.join(id.to_string());
-        let failed = |cause| StartError::Directory { path: directory.clone(), cause };
-        fs::create_dir_all(&settings.directory).map_err(failed)?;
-        make_private(&directory).map_err(failed)?;
-        let result = match Cgroup::create(&id.to_string(), &settings.cgroup) {
-            Ok(cgroup) => match cgroup.record(&directory.join(CGROUP)) {
-                Ok(()) => {
-                    let config = Config {
-                        directory: directory.clone(),
-                        rootfs: settings.rootfs.clone(),
-                        hostname: "lab".into(),
-                        limits: settings.limits(),
-                        overlay: settings.overlay,
-                        netfilter: settings.netfilter,
-                        defences: settings.defences.clone(),
-                        cgroup: cgroup.clone(),
-                        checks: checks.to_vec(),
-                        progress,
-                    };
-                    start_process(config, id).await
-                }
-                Err(cause) => Err(failed(cause)),
-            },
-            Err(error) => Err(error.into()),
-        };
-        if result.is_err() {
-            remove(&directory, &cgroup_of(&directory, id)).await;
+    /// Has a lab started for a learner who has come that far with these checks, and waits until it is ready. A lab that
+    /// fails leaves nothing.
+    pub async fn start(keeper: &Keeper, id: LabId, checks: &[Check], progress: Progress) -> Result<Handle, StartError> {
+        let process = sys::watch(keeper.start(id).await?)?;
+        let directory = keeper.directory().join(id.to_string());
+        let handle = Handle { id, directory, keeper: keeper.clone(), process, removed: watch::Sender::default() };
+        // Not the keeper's to pass on: the less it is told, the less it can be told.
+        match handle.tell_checks(checks, Some(progress)).await {
+            Ok(()) => Ok(handle),
+            Err(cause) => {
+                keeper.remove(id).await;
+                Err(cause.into())
+            }
         }
-        result
     }
 
     /// The labs that a former server has left running; what is left of others is removed.
-    pub async fn find_all(directory: &Path) -> Vec<Handle> {
+    pub async fn find_all(keeper: &Keeper) -> Vec<Handle> {
         let mut found = Vec::new();
-        for id in Handle::ids(directory) {
-            match Handle::find(directory, id).await {
+        for id in Handle::ids(keeper.directory()) {
+            match Handle::find(keeper, id).await {
                 Ok(handle) => found.push(handle),
-                Err(_nobody_answers) => Handle::remove_remains(directory, id).await,
+                Err(_nobody_answers) => keeper.remove(id).await,
             }
         }
         found
@@ -181,20 +75,13 @@ impl Handle {
         ids
     }
 
-    /// Removes what is left of a lab that nobody answers for, and kills what still runs in its cgroup.
-    pub async fn remove_remains(directory: &Path, id: LabId) {
-        let directory = directory.join(id.to_string());
-        remove(&directory, &cgroup_of(&directory, id)).await;
-    }
-
     /// A lab that runs. Errors where there is none, or where it is still being built.
-    pub async fn find(directory: &Path, id: LabId) -> io::Result<Handle> {
-        let directory = directory.join(id.to_string());
+    pub async fn find(keeper: &Keeper, id: LabId) -> io::Result<Handle> {
+        let directory = keeper.directory().join(id.to_string());
         let stream = UnixStream::connect(directory.join("socket")).await?;
         let pid = stream.peer_cred()?.pid().ok_or(io::ErrorKind::NotFound)?;
         let process = sys::watch(sys::pidfd(Pid::from_raw(pid))?)?;
-        let cgroup = cgroup_of(&directory, id);
-        Ok(Handle { id, directory, cgroup, process, removed: watch::Sender::default() })
+        Ok(Handle { id, directory, keeper: keeper.clone(), process, removed: watch::Sender::default() })
     }
 
     /// Hands a page's connection, a stream socket that is already upgraded to a WebSocket, to the lab process; `ahead`
@@ -223,7 +110,11 @@ impl Handle {
 
     /// Tells the lab what the lessons ask from now on.
     pub async fn set_checks(&self, checks: &[Check]) -> io::Result<()> {
-        match self.ask(&Request::Checks { checks: checks.to_vec() }, None).await? {
+        self.tell_checks(checks, None).await
+    }
+
+    async fn tell_checks(&self, checks: &[Check], progress: Option<Progress>) -> io::Result<()> {
+        match self.ask(&Request::Checks { checks: checks.to_vec(), progress }, None).await? {
             Reply::Checks => Ok(()),
             _ => Err(io::ErrorKind::InvalidData.into()),
         }
@@ -264,10 +155,15 @@ impl Handle {
             io::Result::Ok(())
         };
         if !matches!(timeout(END, asked).await, Ok(Ok(()))) {
-            self.cgroup.kill();
-            // Whatever holds it up in the kernel, nobody waits for it for ever.
-            let _ = timeout(REMOVAL, self.ended()).await;
+            self.kill().await;
         }
+    }
+
+    /// Kills every process of the lab, without asking it; returns when its own has ended.
+    pub async fn kill(&self) {
+        self.keeper.kill(self.id).await;
+        // Whatever holds it up in the kernel, nobody waits for it for ever.
+        let _ = timeout(REMOVAL, self.ended()).await;
     }
 
     /// Waits for the end of the lab process.
@@ -289,7 +185,7 @@ impl Handle {
         for line in fs::read_to_string(self.directory.join("log")).unwrap_or_default().lines().take(20) {
             tracing::warn!("lab {:?} said: {line}", self.id);
         }
-        remove(&self.directory, &self.cgroup).await;
+        self.keeper.remove(self.id).await;
         forget();
         self.removed.send_replace(true);
     }
@@ -333,75 +229,5 @@ impl Mirrors {
         let listener = std::net::TcpListener::from(descriptor);
         listener.set_nonblocking(true)?;
         TcpListener::from_std(listener)
-    }
-}
-
-async fn start_process(config: Config, id: LabId) -> Result<Handle, StartError> {
-    let log = config.directory.join("log");
-    let mut child = Command::new("/proc/self/exe")
-        .arg0("newroot")
-        .arg("lab")
-        .env_clear()
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .stderr(fs::File::create(&log)?)
-        .spawn()?;
-    let mut said = String::new();
-    let greeting = async {
-        if let (Some(mut stdin), Some(stdout)) = (child.stdin.take(), child.stdout.take()) {
-            stdin.write_all(&serde_json::to_vec(&config)?).await?;
-            drop(stdin);
-            BufReader::new(stdout).take(1024).read_line(&mut said).await?;
-        }
-        io::Result::Ok(())
-    };
-    // A process that has given up takes nothing more, says nothing more, and has said why in its log.
-    let _ = timeout(PATIENCE, greeting).await;
-    if said.trim_end() != READY {
-        let _already_gone = child.kill().await;
-        let why = fs::read_to_string(&log).unwrap_or_default();
-        return Err(StartError::Lab(why.lines().last().unwrap_or("it says nothing").to_owned()));
-    }
-    let pid = child.id().ok_or(io::Error::from(io::ErrorKind::NotFound))?;
-    let process = sys::watch(sys::pidfd(Pid::from_raw(pid as i32))?)?;
-    // The child is dropped here, not killed: the runtime reaps it when it ends.
-    let Config { directory, cgroup, .. } = config;
-    Ok(Handle { id, directory, cgroup, process, removed: watch::Sender::default() })
-}
-
-/// A lab's cgroup, as it was written down; where a server was killed before it could, by its name.
-fn cgroup_of(directory: &Path, id: LabId) -> Cgroup {
-    Cgroup::recorded(&directory.join(CGROUP)).unwrap_or_else(|_none| Cgroup::find(&id.to_string()))
-}
-
-fn make_private(directory: &Path) -> io::Result<()> {
-    use std::os::unix::fs::DirBuilderExt;
-    fs::DirBuilder::new().mode(0o700).create(directory)
-}
-
-async fn remove(directory: &Path, cgroup: &Cgroup) {
-    let emptied = async {
-        // A process stays in its cgroup until it is reaped; on v1 nothing tells of that.
-        loop {
-            // Off this thread: a learner may have left thousands of cgroups.
-            let cgroup = cgroup.clone();
-            let removed = spawn_blocking(move || {
-                cgroup.kill();
-                cgroup.remove()
-            });
-            match removed.await {
-                Ok(Ok(())) => return,
-                _busy => sleep(Duration::from_millis(5)).await,
-            }
-        }
-    };
-    if timeout(REMOVAL, emptied).await.is_err() {
-        tracing::warn!("a lab's cgroup could not be removed: a process in it does not end");
-    }
-    if let Err(error) = fs::remove_dir_all(directory)
-        // Both a server and `newroot labs end` clean up.
-        && error.kind() != io::ErrorKind::NotFound
-    {
-        tracing::warn!("cannot remove {}: {error}", directory.display());
     }
 }

@@ -36,6 +36,8 @@ pub enum Request {
     Checks {
         /// All checks of all lessons.
         checks: Vec<Check>,
+        /// How far the learner had come before there was this lab.
+        progress: Option<Progress>,
     },
     /// Look at the machine now, and judge what is open: answered with [`Reply::Look`].
     Look,

@@ -1,8 +1,8 @@
 //! One learner's machine. A lab process per learner holds its terminals, mount views and sockets without any privilege
 //! on the host; a zygote and the sandbox's PID 1 stand below it. The server starts labs and hands page sockets to them
-//! through a [`Handle`], and stays out of everything else.
+//! through a [`Handle`], and stays out of everything else; what of it takes root is done by a [`Keeper`].
 //!
-//! Top to bottom: [`handle`] (server's side), [`handover`] and [`stream`] (between the two), [`process`] (the lab process),
+//! Top to bottom: [`handle`] (server's side), [`keeper`] (what takes root), [`handover`] and [`stream`] (between the two), [`process`] (the lab process),
 //! [`state`] (what it knows), [`pages`] and [`session`] (one page), [`terminals`] and [`terminal`], [`views`], [`told`], [`proc`], [`trace`],
 //! [`tasks`], [`judge`] and [`facts`] (the lessons' checks); and what builds the machine: [`sandbox`], [`zygote`], [`init`], [`machine`], [`seccomp`], [`uid_range`], [`cgroup`],
 //! [`privileges`], [`channel`], [`shell`], [`program`]. [`uncover`] prepares a container for labs.
@@ -20,6 +20,7 @@ pub mod handle;
 mod handover;
 pub mod init;
 mod judge;
+pub mod keeper;
 mod machine;
 mod pages;
 pub mod pressure;
@@ -44,8 +45,9 @@ pub mod uncover;
 mod views;
 mod zygote;
 
-pub use handle::{Handle, Settings};
+pub use handle::Handle;
 pub use handover::{Look, Status};
+pub use keeper::{Keeper, Settings};
 pub use sandbox::Overlay;
 pub use state::Lab;
 

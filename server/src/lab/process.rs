@@ -1,8 +1,10 @@
 //! The lab process, `newroot lab`: builds its sandbox as root, drops every privilege, then serves its pages on one
 //! thread. What it does from then on is in `state`.
 
+use std::fs;
 use std::io::{self, Write};
 use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::fs::{PermissionsExt, chown};
 use std::os::unix::net::UnixListener as StdUnixListener;
 use std::path::PathBuf;
 use std::rc::Rc;
@@ -25,7 +27,6 @@ use super::state::Lab;
 use super::stream::PageStream;
 use super::uid_range::UidRange;
 use super::{beginning, privileges, session};
-use crate::checks::{Check, Progress};
 use crate::defence::Defences;
 use crate::sys;
 
@@ -39,7 +40,7 @@ const REQUEST: Duration = Duration::from_secs(5);
 /// How long pages have to take their leave when the lab ends.
 const FAREWELL: Duration = Duration::from_secs(2);
 
-/// What the server tells a lab process, as JSON on its standard input.
+/// What the keeper tells a lab process, as JSON on its standard input.
 #[derive(Debug, Serialize, Deserialize)]
 pub struct Config {
     /// The lab's directory, where its socket will be.
@@ -58,10 +59,8 @@ pub struct Config {
     pub defences: Defences,
     /// The cgroup that everything of the learner's is paid from.
     pub cgroup: Cgroup,
-    /// What the lessons ask.
-    pub checks: Vec<Check>,
-    /// What the learner has already done.
-    pub progress: Progress,
+    /// The user of the machine that may ask it for things, besides root.
+    pub server: u32,
 }
 
 /// `newroot lab`. Returns when the lab has ended.
@@ -102,7 +101,11 @@ struct Built {
 fn build(config: &Config) -> Result<Built, StepError> {
     config.cgroup.enter().step("enter the lab's cgroup")?;
     let ids = UidRange::take().step("take a range of user ids")?;
-    let listener = StdUnixListener::bind(config.directory.join("socket")).step("listen in the lab's directory")?;
+    let socket = config.directory.join("socket");
+    let listener = StdUnixListener::bind(&socket).step("listen in the lab's directory")?;
+    // To connect one must be allowed to write, so until here nobody but root was.
+    fs::set_permissions(&socket, fs::Permissions::from_mode(0o600)).step("close the lab's socket to others")?;
+    chown(&socket, Some(config.server), None).step("open the lab's socket to the server")?;
     listener.set_nonblocking(true).step("listen in the lab's directory")?;
     // While the cgroup hierarchy is still in reach.
     let meter = config.cgroup.meter().step("open the cgroup's files")?;
@@ -164,8 +167,8 @@ async fn try_answer(lab: Rc<Lab>, stream: UnixStream) -> io::Result<()> {
         }
         Request::Mirror => offer_mirrors(&lab, &stream).await,
         Request::Progress => tell_progress(&lab, &stream).await,
-        Request::Checks { checks } => {
-            lab.set_checks(checks);
+        Request::Checks { checks, progress } => {
+            lab.set_checks(checks, progress);
             handover::send(&stream, &Reply::Checks, None).await
         }
         Request::Look => {

@@ -11,7 +11,8 @@ use shared::task::{Answer, Grade, TaskState};
 use super::judge::Verdict;
 use crate::checks::{Check, Done, Progress};
 
-/// The lessons' checks and what came of them.
+/// The lessons' checks and what came of them: nothing, to begin with.
+#[derive(Default)]
 pub struct Tasks {
     checks: RefCell<Vec<Check>>,
     /// How often they were replaced.
@@ -24,15 +25,15 @@ pub struct Tasks {
 }
 
 impl Tasks {
-    /// Begins where the learner had come to.
-    pub fn new(checks: Vec<Check>, progress: Progress) -> Tasks {
-        Tasks {
-            checks: RefCell::new(checks),
-            edition: Cell::default(),
-            progress: watch::Sender::new(progress.bounded()),
-            hints: RefCell::default(),
-            changes: watch::Sender::default(),
-        }
+    /// Takes note of what the learner has done elsewhere. What is known here already stays as it is.
+    pub fn remember(&self, progress: Progress) {
+        self.progress.send_if_modified(|known| {
+            let before = known.0.len();
+            for (id, done) in progress.bounded().0 {
+                known.0.entry(id).or_insert(done);
+            }
+            known.0.len() > before
+        });
     }
 
     /// All states, in the order of the lessons.

@@ -43,6 +43,13 @@ pub enum LoadError {
     },
 }
 
+impl LoadError {
+    /// Whether somebody else may have what was refused here.
+    pub fn is_refused(&self) -> bool {
+        matches!(self, LoadError::Read { error, .. } | LoadError::Watch { error, .. } if error.kind() == io::ErrorKind::PermissionDenied)
+    }
+}
+
 /// A fault in a lesson, and where it is.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{folder}/{file}:{line}: {problem}")]

@@ -3,14 +3,13 @@
 
 use std::fs;
 use std::io::{self, Cursor};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
 
 use super::embedded::{self, Descriptor};
 use super::error::StoreError;
 use super::name::{Digest, ManifestReference, RepositoryName};
-use super::store::Store;
 use crate::runtime::{Compression, Limits, Rootfs, UnpackError, apply_layer};
 
 /// The image that labs run.
@@ -22,13 +21,13 @@ struct Layers {
     layers: Vec<Descriptor>,
 }
 
-/// The directory with the labs' root file system, owned by root as it is in the image: unpacked on the first call,
+/// The directory with the labs' root file system, below a state directory, owned by root as it is in the image: unpacked on the first call,
 /// just looked up on later ones. Blocks the thread for some milliseconds.
-pub fn lab_rootfs(store: &Store) -> Result<PathBuf, StoreError> {
+pub fn lab_rootfs(state: &Path) -> Result<PathBuf, StoreError> {
     let broken = || StoreError::Embedded { name: IMAGE };
     let name: RepositoryName = IMAGE.parse()?;
     let manifest = embedded::manifest(&name, &ManifestReference::Tag("latest".parse()?)).ok_or_else(broken)?;
-    let images = store.state().join("images");
+    let images = state.join("images");
     let short = &manifest.digest.hex()[..12];
     let done = images.join(short);
     if done.is_dir() {

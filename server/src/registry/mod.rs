@@ -23,5 +23,5 @@ pub use inventory::{Inventoried, Place, list, prune};
 pub use lab_rootfs::lab_rootfs;
 pub use manifest::Manifest;
 pub use name::{Digest, ManifestReference, RepositoryName, Tag};
-pub use store::Store;
+pub use store::{Store, directories};
 pub use upstream::Upstream;

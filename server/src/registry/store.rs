@@ -23,7 +23,6 @@ use super::upstream::Upstream;
 
 /// The imported images, those in this binary, the cache, and the upstreams: looked into in this order.
 pub struct Store {
-    state: PathBuf,
     imported: Arc<Content>,
     cache: Arc<Cache>,
     downloads: Arc<Downloads>,
@@ -62,7 +61,6 @@ impl Store {
         content.remove_unfinished()?;
         let cache = Arc::new(Cache::new(content, bytes));
         Ok(Store {
-            state: state.to_owned(),
             imported: Arc::new(Content::open(imported_directory(state))?),
             downloads: Arc::new(Downloads::new(cache.clone())),
             cache,
@@ -75,11 +73,6 @@ impl Store {
     /// Asks this registry for images whose names begin with `host`.
     pub fn mirror(&mut self, host: String, upstream: Upstream) {
         self.mirrored.insert(host, Arc::new(upstream));
-    }
-
-    /// The state directory.
-    pub(super) fn state(&self) -> &Path {
-        &self.state
     }
 
     /// A manifest by tag or digest.
@@ -266,6 +259,11 @@ impl Store {
         let images = inventory::names(&self.imported, self.cache.content()).join(", ");
         Arc::new(StoreError::Offline { cause: Box::new(cause), images })
     }
+}
+
+/// The directories below the state directory that a store writes to.
+pub fn directories(state: &Path) -> Vec<PathBuf> {
+    vec![imported_directory(state), cache_directory(state)]
 }
 
 /// Where below the state directory the cache is.

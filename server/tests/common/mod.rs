@@ -22,6 +22,8 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 use std::process::{Command, Output, Stdio};
 
+use nix::unistd::Pid;
+
 pub use image::*;
 pub use registry::*;
 
@@ -32,6 +34,22 @@ pub fn cgroups_of(process: &Path) -> String {
     // PID (PROGRAM) STATE …, and a program's name may have parentheses.
     let has_ended = stat.rsplit_once(") ").is_none_or(|(_, state)| state.starts_with(['Z', 'X']));
     if has_ended { String::new() } else { fs::read_to_string(process.join("cgroup")).unwrap_or_default() }
+}
+
+/// The processes that a process has started, as far as they have not been waited for.
+pub fn children_of(process: Pid) -> Vec<Pid> {
+    let threads = fs::read_dir(format!("/proc/{process}/task")).into_iter().flatten().flatten();
+    let lists = threads.map(|thread| fs::read_to_string(thread.path().join("children")).unwrap_or_default());
+    lists
+        .flat_map(|list| list.split_whitespace().map(|pid| Pid::from_raw(pid.parse().unwrap())).collect::<Vec<_>>())
+        .collect()
+}
+
+/// A field of /proc/PID/status, given that directory.
+pub fn status_field(process: &Path, field: &str) -> String {
+    let status = fs::read_to_string(process.join("status")).unwrap();
+    let line = status.lines().find_map(|line| line.strip_prefix(field)?.strip_prefix(':'));
+    line.unwrap_or_else(|| panic!("no {field} in {status}")).trim().to_owned()
 }
 
 /// The binary under test, with an environment in which no other registry than the named one can come into play, and no

@@ -4,12 +4,13 @@ use std::fs;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpStream as StdTcpStream};
 use std::os::fd::OwnedFd;
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
 use newroot::classroom::{Classroom, ProgressStore};
-use newroot::lab::{self, cgroup};
+use newroot::lab::Keeper;
 use newroot::registry::Store;
 use newroot::{http, lessons};
 use nix::sys::signal::{Signal, kill};
@@ -48,7 +49,7 @@ impl Playground {
 
     /// The same, with these variables in its environment.
     pub fn start_in(arguments: &[&str], environment: &[(&str, &Path)]) -> Playground {
-        let directory = tempfile::tempdir().unwrap();
+        let directory = closed_directory();
         let arguments: Vec<_> = arguments.iter().map(|argument| (*argument).to_owned()).collect();
         let environment: Vec<_> =
             environment.iter().map(|(name, value)| ((*name).to_owned(), value.to_path_buf())).collect();
@@ -58,7 +59,7 @@ impl Playground {
 
     /// Starts a server as a script would that has set signals to be ignored: `INT QUIT`.
     pub fn start_ignoring(signals: &str) -> Playground {
-        let directory = tempfile::tempdir().unwrap();
+        let directory = closed_directory();
         let mut script = Command::new("/bin/sh");
         script.arg("-c").arg(format!("trap '' {signals}; exec \"$0\" \"$@\"")).arg(env!("CARGO_BIN_EXE_newroot"));
         let arguments = ["--upstream", NO_UPSTREAM].map(str::to_owned).to_vec();
@@ -83,20 +84,9 @@ impl Playground {
     /// Lets pages come through a second server from here on, which finds the labs of the first. It runs in this process
     /// and listens on a Unix socket, so its pages' connections are none that can be handed to a lab: they are bridged.
     pub async fn bridge(&mut self) {
-        let settings = lab::Settings {
-            directory: self.labs(),
-            rootfs: PathBuf::new(),
-            cgroup: cgroup::Limits { memory: 0, pids: 0, cpu_percent: 0, cpu_weight: 0 },
-            disk: 0,
-            terminals: 0,
-            idle: Duration::ZERO,
-            life: None,
-            overlay: None,
-            netfilter: false,
-            defences: Default::default(),
-        };
+        let keeper = self.keeper();
         let progress = ProgressStore::open(self.directory.path().join("second-progress")).unwrap();
-        let (classroom, _arrivals) = Classroom::new(settings, 0, progress);
+        let (classroom, _arrivals) = Classroom::new(keeper, 0, progress);
         assert!(classroom.find_labs().await > 0, "the second server starts no lab of its own");
         let state = self.directory.path().join("second");
         let store = std::sync::Arc::new(Store::open(&state, None).unwrap());
@@ -116,6 +106,14 @@ impl Playground {
             spawn(super::newroot(), self.directory.path(), &self.arguments, &self.environment);
     }
 
+    /// Waits until the server has ended by itself, and starts another one on the same directories. Returns how it ended.
+    pub fn restart_after_end(&mut self) -> std::process::ExitStatus {
+        let status = self.process.wait().unwrap();
+        (self.process, self.address) =
+            spawn(super::newroot(), self.directory.path(), &self.arguments, &self.environment);
+        status
+    }
+
     /// Ends the server by a signal and waits for it.
     pub fn stop(&mut self, signal: Signal) -> std::process::ExitStatus {
         kill(self.pid(), signal).unwrap();
@@ -125,6 +123,13 @@ impl Playground {
     /// The server's process.
     pub fn pid(&self) -> Pid {
         Pid::from_raw(self.process.id() as i32)
+    }
+
+    /// The process that does for the server what takes root.
+    pub fn helper(&self) -> Pid {
+        let children = super::children_of(self.pid());
+        assert_eq!(children.len(), 1, "a server has its helper, and starts nothing else");
+        children[0]
     }
 
     /// `127.0.0.1:PORT`.
@@ -140,6 +145,11 @@ impl Playground {
     /// Where labs have their directories.
     pub fn labs(&self) -> PathBuf {
         self.run().join("labs")
+    }
+
+    /// What this test, which is root, does with its labs without asking the server.
+    pub fn keeper(&self) -> Keeper {
+        Keeper::to_end(self.labs())
     }
 
     /// What the server has said on standard error.
@@ -217,6 +227,11 @@ impl Playground {
         };
         Page::new(socket)
     }
+}
+
+/// A directory that only root may search, as /root and /var/lib/newroot are.
+fn closed_directory() -> TempDir {
+    tempfile::Builder::new().permissions(fs::Permissions::from_mode(0o700)).tempdir().unwrap()
 }
 
 impl Drop for Playground {

@@ -336,7 +336,7 @@ async fn a_learners_cgroups_are_told_to_checks_with_numbers_of_the_machine() {
     .await;
     let said = page.output_of(HOST, &format!("sleep 1000 & echo $! > {memory}/mine/cgroup.procs; echo pid=$!=")).await;
     let pid: i64 = said.rsplit("pid=").next().unwrap().split('=').next().unwrap().parse().unwrap();
-    let lab = Handle::find(&playground.labs(), Handle::ids(&playground.labs())[0]).await.unwrap();
+    let lab = Handle::find(&playground.keeper(), Handle::ids(&playground.labs())[0]).await.unwrap();
     let facts: Value =
         serde_json::from_str(&lab.look().await.unwrap().facts.expect("little enough to look at")).unwrap();
     let limits = |path, processes: &[i64], memory, pids, cpu| json!({"path": path, "processes": processes, "memory_max": memory, "pids_max": pids, "cpu_max": cpu, "oom_kills": 0});
@@ -352,7 +352,7 @@ async fn the_lesson_works_as_it_is_written_and_each_task_is_done_by_its_commands
     let mut page = playground.open(&playground.new_cookie()).await;
     let choice = Choice::embedded().unwrap();
     let checks: Vec<_> = choice.checks(false).into_iter().filter(|check| check.id.starts_with("05-cgroups/")).collect();
-    let lab = Handle::find(&playground.labs(), Handle::ids(&playground.labs())[0]).await.unwrap();
+    let lab = Handle::find(&playground.keeper(), Handle::ids(&playground.labs())[0]).await.unwrap();
     lab.set_checks(&checks).await.unwrap();
     page.until("the tasks", |page| checks.iter().all(|check| page.tasks.contains_key(&check.id))).await;
     let lesson = choice.lessons(false).into_iter().find(|lesson| lesson.slug == "05-cgroups").unwrap();

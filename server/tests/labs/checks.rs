@@ -25,7 +25,7 @@ fn task_about_files(id: &str, when: &str, files: &[&str]) -> Check {
 async fn lab(playground: &Playground) -> Handle {
     let ids = Handle::ids(&playground.labs());
     assert_eq!(ids.len(), 1);
-    Handle::find(&playground.labs(), ids[0]).await.unwrap()
+    Handle::find(&playground.keeper(), ids[0]).await.unwrap()
 }
 
 /// Gives the lab these checks, as a server does whose lessons have changed, and waits until the page knows them.

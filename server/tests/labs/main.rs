@@ -9,6 +9,7 @@ mod checks;
 mod common;
 mod end_to_end;
 mod hardening;
+mod helper;
 #[cfg(target_arch = "x86_64")]
 mod hostile_calls;
 mod lessons_check;
@@ -17,6 +18,7 @@ mod pull_in_a_lab;
 #[cfg(target_arch = "x86_64")]
 mod refused_calls;
 mod root;
+mod server_user;
 mod terminal_bytes;
 mod terminals;
 mod trace;

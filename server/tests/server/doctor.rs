@@ -32,7 +32,9 @@ fn this_machine_has_all_that_labs_need_and_is_as_it_was() {
     let said = text_of(&output);
     assert_eq!(output.status.code(), Some(0), "{said}");
     assert!(said.ends_with("`newroot serve` will work here.\n") && !said.contains("LACKS"), "{said}");
-    for what in ["root", "kernel", "namespaces", "overlay", "id mappings", "seccomp", "cgroups", "port", "disk"] {
+    for what in
+        ["root", "kernel", "user ids", "namespaces", "overlay", "id mappings", "seccomp", "cgroups", "port", "disk"]
+    {
         assert!(said.lines().any(|line| line.starts_with(&format!("ok    {what}: "))), "{what}: {said}");
     }
     // That no registry answers is worth a note, and no more.
@@ -60,6 +62,7 @@ fn whatever_is_missing_has_a_line_with_its_mend() {
         ("umount -l /sys/fs/cgroup;", "", "cgroups: no cgroup hierarchy offers", "controllers memory, pids and cpu"),
         ("mount -t tmpfs -o ro tmpfs DIR;", "", "state directory: ", "make it writable for root"),
         ("mount -t tmpfs -o ro tmpfs DIR;", "", "run directory: ", "name another one by --run"),
+        ("mount -t tmpfs -o ro tmpfs /run;", "", "user ids: /run/newroot-uids: ", "make /run writable for root"),
         ("mount -t tmpfs -o size=1m tmpfs DIR;", "", "disk: 1 MB free", "free some, or name another --state"),
         ("", "--lab-memory 100000000", "memory: ", "allow a lab less by --lab-memory"),
     ] {

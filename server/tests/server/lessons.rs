@@ -3,13 +3,35 @@
 use std::fs;
 use std::io::{BufRead, BufReader, Write};
 use std::net::TcpStream;
-use std::path::Path;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
 
 use nix::sys::signal::Signal;
 use serde_json::Value;
+use tempfile::TempDir;
 
 use crate::common;
 use crate::common::playground::{NO_UPSTREAM, Playground};
+
+/// A directory that others than root may read. The one above it is root's alone, as /root is.
+fn open_directory() -> Inside {
+    let closed = tempfile::Builder::new().permissions(fs::Permissions::from_mode(0o700)).tempdir().unwrap();
+    let path = closed.path().join("lessons");
+    fs::create_dir(&path).unwrap();
+    fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).unwrap();
+    Inside { path, _closed: closed }
+}
+
+struct Inside {
+    path: PathBuf,
+    _closed: TempDir,
+}
+
+impl Inside {
+    fn path(&self) -> &Path {
+        &self.path
+    }
+}
 
 fn write(directory: &Path, lesson: &str, title: &str, body: &str) {
     fs::create_dir_all(directory.join(lesson)).unwrap();
@@ -50,7 +72,7 @@ impl Waiting {
 
 #[test]
 fn a_directory_adds_lessons_and_stands_for_others_and_what_is_saved_shows() {
-    let directory = tempfile::tempdir().unwrap();
+    let directory = open_directory();
     let at = directory.path();
     write(at, "04-mount-namespace-and-root-directory", "Another", "text");
     write(at, "99-own", "My own", "text");
@@ -93,7 +115,7 @@ fn a_directory_adds_lessons_and_stands_for_others_and_what_is_saved_shows() {
 
 #[test]
 fn a_page_that_waits_for_changes_keeps_no_server_from_ending() {
-    let directory = tempfile::tempdir().unwrap();
+    let directory = open_directory();
     write(directory.path(), "99-own", "My own", "text");
     let mut playground = start(directory.path());
     let mut page = Waiting::new(&playground);
@@ -112,7 +134,7 @@ fn lessons_that_never_change_say_so() {
 
 #[test]
 fn a_server_does_not_start_with_a_fault_and_says_where_it_is() {
-    let directory = tempfile::tempdir().unwrap();
+    let directory = open_directory();
     write(directory.path(), "99-own", "My own", "> [!TASK a]\n> Do it.\n>\n> ```check\n> machine.rows.size() >\n> ```");
     let at = directory.path().to_str().unwrap();
     for (lessons, message) in [
@@ -127,4 +149,20 @@ fn a_server_does_not_start_with_a_fault_and_says_where_it_is() {
         assert_eq!(output.status.code(), Some(1), "{}", common::text_of(&output));
         assert!(common::text_of(&output).contains(&message), "{message}: {}", common::text_of(&output));
     }
+}
+
+#[test]
+fn lessons_that_only_root_may_read_are_refused_with_the_reason() {
+    let directory = open_directory();
+    write(directory.path(), "99-own", "My own", "text");
+    let lesson = directory.path().join("99-own/lesson.md");
+    fs::set_permissions(&lesson, fs::Permissions::from_mode(0o600)).unwrap();
+    let run = directory.path().join("run");
+    let flags = ["serve", "--listen", "127.0.0.1:0", "--run", run.to_str().unwrap(), "--state", run.to_str().unwrap()];
+    let lessons = ["--upstream", NO_UPSTREAM, "--lessons", directory.path().to_str().unwrap()];
+    let output = common::run_newroot(&[&flags[..], &lessons[..]].concat());
+    let said = common::text_of(&output);
+    assert_eq!(output.status.code(), Some(1), "{said}");
+    assert!(said.contains(&format!("cannot read {}: Permission denied", lesson.display())), "{said}");
+    assert!(said.contains("the server runs as user 2147418112, who must be able to read the lessons"), "{said}");
 }

@@ -117,14 +117,13 @@ fn the_embedded_image_needs_no_upstream() {
 #[test]
 fn the_labs_rootfs_is_unpacked_once() {
     let state = tempfile::tempdir().unwrap();
-    let store = Store::open(state.path(), None).unwrap();
-    let rootfs = lab_rootfs(&store).unwrap();
+    let rootfs = lab_rootfs(state.path()).unwrap();
     assert_eq!(rootfs.parent().unwrap().parent().unwrap(), state.path().join("images"));
     let busybox = fs::metadata(rootfs.join("bin/busybox")).unwrap();
     assert_eq!((busybox.uid(), busybox.gid(), busybox.mode() & 0o111), (0, 0, 0o111));
     assert_eq!(fs::metadata(rootfs.join("tmp")).unwrap().mode() & 0o7777, 0o1777);
     let inode = fs::metadata(&rootfs).unwrap().ino();
-    let again = lab_rootfs(&store).unwrap();
+    let again = lab_rootfs(state.path()).unwrap();
     assert_eq!((&again, fs::metadata(&again).unwrap().ino()), (&rootfs, inode), "the second call unpacks nothing");
     assert_eq!(names_in(&state.path().join("images")).len(), 1);
     assert_eq!(fs::metadata(rootfs.parent().unwrap()).unwrap().mode() & 0o777, 0o755);

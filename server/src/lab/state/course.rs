@@ -34,8 +34,9 @@ impl Lab {
         self.tasks.progress()
     }
 
-    /// The server's lessons have changed.
-    pub(in super::super) fn set_checks(&self, checks: Vec<Check>) {
+    /// The server's lessons are these from now on. With the first of them comes what the learner has done before.
+    pub(in super::super) fn set_checks(&self, checks: Vec<Check>, progress: Option<Progress>) {
+        self.tasks.remember(progress.unwrap_or_default());
         self.judge.set_checks(checks.clone());
         self.tasks.replace(checks);
         self.facts_due.notify_one();
