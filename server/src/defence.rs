@@ -29,6 +29,10 @@ pub enum Defence {
     LabFilter,
     /// A network namespace and an IPC namespace of the lab process's own.
     LabNetwork,
+    /// Each lab has turns of its own at the mirror's upstream, and what nobody waits for is dropped.
+    Turns,
+    /// The mirror's cache refuses what would pass its limit while all of it is being read.
+    CacheLimit,
 }
 
 /// Which defences stand: all of them, but for those that a test has turned off.

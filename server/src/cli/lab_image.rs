@@ -10,14 +10,15 @@ use anyhow::{Context, Result, ensure};
 use tokio::net::TcpListener;
 use tokio::task::spawn_blocking;
 
-use newroot::registry::{ManifestReference, RepositoryName, Store};
+use newroot::registry::{Client, ManifestReference, RepositoryName, Store};
 use newroot::runtime::{self, Image, Progress, PullOptions};
 use newroot::{http, lab};
 
 /// The directory with the image's root file system: pulled if it is not there yet.
 pub async fn rootfs(store: &Arc<Store>, state: &Path, image: &Image) -> Result<PathBuf> {
     let (name, by) = reference(image)?;
-    let manifest = store.manifest(&name, &by).await.with_context(|| format!("cannot get the lab image {image}"))?;
+    let client = Client::new();
+    let manifest = store.manifest(&client, &name, &by).await.with_context(|| format!("cannot get the lab image {image}"))?;
     // A directory for each state of the image: labs of a former server go on with theirs.
     let images = state.join("images");
     let fs = images.join(&manifest.digest.hex()[..12]);
@@ -28,7 +29,7 @@ pub async fn rootfs(store: &Arc<Store>, state: &Path, image: &Image) -> Result<P
 
     let listener = TcpListener::bind("127.0.0.1:0").await.context("cannot listen on loopback")?;
     let registry = format!("http://{}", listener.local_addr()?).parse()?;
-    let mirror = tokio::spawn(http::serve_mirror(listener, http::mirror::router(store.clone())));
+    let mirror = tokio::spawn(http::serve_mirror(listener, http::mirror::router(store.clone(), client)));
     let options = PullOptions {
         registry: Some(registry),
         insecure: false,

@@ -5,7 +5,8 @@ use std::str::FromStr;
 
 use anyhow::{Context, Result};
 
-use newroot::registry::{Store, Upstream};
+use newroot::defence::Defences;
+use newroot::registry::{Limits, Store, Upstream};
 use newroot::runtime::Registry;
 
 /// What can be set.
@@ -21,7 +22,7 @@ pub struct MirrorOptions {
     #[arg(long)]
     upstream_insecure: bool,
     /// How large the mirror's cache may become, in GiB; what was not asked for longest goes first
-    #[arg(long, value_name = "GIB", default_value_t = 20)]
+    #[arg(long, value_name = "GIB", default_value_t = 20, value_parser = clap::value_parser!(u64).range(1..))]
     cache_limit: u64,
 }
 
@@ -32,14 +33,14 @@ impl MirrorOptions {
     }
 
     /// The images that the mirror serves.
-    pub fn open(&self, state: &Path) -> Result<Store> {
+    pub fn open(&self, state: &Path, defences: Defences) -> Result<Store> {
         let upstream = |registry: Registry| match self.upstream_insecure {
             true => Upstream::insecure(registry),
             false => Upstream::new(registry),
         };
         let default = upstream(self.upstream())?;
-        let limit = self.cache_limit.checked_mul(1 << 30).context("--cache-limit is more than there can be")?;
-        let mut store = Store::with_cache_limit(state, Some(default), limit)?;
+        let cache = self.cache_limit.checked_mul(1 << 30).context("--cache-limit is more than there can be")?;
+        let mut store = Store::limited(state, Some(default), Limits { cache, defences, ..Limits::default() })?;
         for Mirrored { host, registry } in &self.mirror {
             store.mirror(host.clone(), upstream(registry.clone())?);
         }

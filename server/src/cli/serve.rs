@@ -92,7 +92,7 @@ async fn serve_until_signal(options: Options) -> Result<()> {
         .await
         .with_context(|| format!("cannot listen on {}; is another one running there?", options.listen))?;
     let address = listener.local_addr()?;
-    let store = Arc::new(options.mirror.open(&options.state)?);
+    let store = Arc::new(options.mirror.open(&options.state, options.lab.defences())?);
     let rootfs = match options.lab.image() {
         Some(image) => lab_image::rootfs(&store, &options.state, image).await?,
         None => registry::lab_rootfs(&store)?,
@@ -105,7 +105,7 @@ async fn serve_until_signal(options: Options) -> Result<()> {
     let progress = ProgressStore::open(progress.clone())
         .with_context(|| format!("cannot keep learners' progress in {}", progress.display()))?;
     let (classroom, arrivals) = Classroom::new(settings, options.labs, progress);
-    tokio::spawn(http::serve_mirrors(arrivals, http::mirror::router(store.clone())));
+    tokio::spawn(http::serve_mirrors(arrivals, store.clone()));
     match classroom.find_labs().await {
         0 => {}
         found => println!("{found} lab(s) of a former server go on."),

@@ -45,8 +45,17 @@ pub enum StoreError {
         "{registry} would be spoken to without encryption over the network; use https, or accept it by --upstream-insecure"
     )]
     Unencrypted { registry: String },
+    #[error("{waiting} of this machine's requests wait already; let some of them come to their end")]
+    QueueFull { waiting: usize },
+    #[error("too much that this machine has asked for does not exist or cannot be had; ask again in {seconds} s")]
+    TooManyFailures { seconds: u64 },
     #[error("fetching was interrupted; ask again")]
     Interrupted,
+    #[error(
+        "there is no room for {bytes} bytes in the mirror's cache: it takes {limit} bytes in all, and what is in it is being \
+         read; wait, or start the server with a larger --cache-limit"
+    )]
+    CacheFull { bytes: u64, limit: u64 },
     #[error("the mirror's disk is full: {lacking} bytes are lacking for {path}")]
     DiskFull { path: PathBuf, lacking: u64 },
     #[error("cannot read {path}")]
@@ -71,7 +80,9 @@ impl StoreError {
             StoreError::NameUnknown => "NAME_UNKNOWN",
             StoreError::NotMirrored { .. } => "UNSUPPORTED",
             StoreError::Unauthorized { .. } => "DENIED",
-            StoreError::TooManyRequests { .. } => "TOOMANYREQUESTS",
+            StoreError::TooManyRequests { .. } | StoreError::QueueFull { .. } | StoreError::TooManyFailures { .. } => {
+                "TOOMANYREQUESTS"
+            }
             StoreError::Unreachable { .. }
             | StoreError::Offline { .. }
             | StoreError::Cut { .. }

@@ -7,12 +7,13 @@ use std::sync::{Arc, Condvar, Mutex};
 use std::thread;
 
 use newroot::http::mirror;
-use newroot::registry::{Store, Upstream};
+use newroot::registry::{Client, Limits, Store, Upstream};
 
 /// A mirror on a free port, served until the end of the test.
 pub struct Mirror {
     address: String,
-    _runtime: tokio::runtime::Runtime,
+    store: Arc<Store>,
+    runtime: Arc<tokio::runtime::Runtime>,
 }
 
 impl Mirror {
@@ -25,16 +26,31 @@ impl Mirror {
     /// The same, with a cache of so many bytes.
     pub fn start_limited(state: &Path, upstream: &str, bytes: u64) -> Mirror {
         newroot::runtime::ensure_certificates().unwrap();
-        Mirror::serve(Store::with_cache_limit(state, Some(Mirror::upstream(upstream)), bytes).unwrap())
+        Mirror::start_with(state, upstream, Limits { cache: bytes, ..Limits::default() })
+    }
+
+    /// The same, with limits of the test's own.
+    pub fn start_with(state: &Path, upstream: &str, limits: Limits) -> Mirror {
+        Mirror::serve(Store::limited(state, Some(Mirror::upstream(upstream)), limits).unwrap())
     }
 
     /// Serves what a store has.
     pub fn serve(store: Store) -> Mirror {
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
+        Mirror::listen(store.into(), runtime.into())
+    }
+
+    /// The same mirror as another lab has it.
+    pub fn of_another_lab(&self) -> Mirror {
+        Mirror::listen(self.store.clone(), self.runtime.clone())
+    }
+
+    fn listen(store: Arc<Store>, runtime: Arc<tokio::runtime::Runtime>) -> Mirror {
         let listener = runtime.block_on(tokio::net::TcpListener::bind("127.0.0.1:0")).unwrap();
         let address = listener.local_addr().unwrap().to_string();
-        runtime.spawn(async move { axum::serve(listener, mirror::router(Arc::new(store))).await });
-        Mirror { address, _runtime: runtime }
+        let router = mirror::router(store.clone(), Client::new());
+        runtime.spawn(async move { axum::serve(listener, router).await });
+        Mirror { address, store, runtime }
     }
 
     /// An upstream at this address.

@@ -58,12 +58,14 @@ fn what_was_asked_for_longest_ago_goes_first_even_after_a_restart() {
 }
 
 #[test]
-fn a_blob_larger_than_the_cache_is_served_all_the_same() {
+fn a_blob_larger_than_the_cache_is_refused_with_the_reason() {
     let registry = Registry::start();
     let state = tempfile::tempdir().unwrap();
-    let (a, a_path) = push(&registry, "a", 400_000);
+    let (_, a_path) = push(&registry, "a", 400_000);
     let mirror = Mirror::start_limited(state.path(), &registry.url(), 1000);
-    gets(&mirror, &a_path, &a);
+    let message = mirror.refuses(&format!("GET {a_path}"), 507, "UNKNOWN");
+    assert!(message.contains("takes 1000 bytes in all") && message.contains("--cache-limit"), "{message}");
+    assert_eq!(names_in(&state.path().join("cache/unfinished")), [""; 0]);
 }
 
 #[test]
