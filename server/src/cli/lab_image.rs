@@ -18,7 +18,8 @@ use newroot::{http, lab};
 pub async fn rootfs(store: &Arc<Store>, state: &Path, image: &Image) -> Result<PathBuf> {
     let (name, by) = reference(image)?;
     let client = Client::new();
-    let manifest = store.manifest(&client, &name, &by).await.with_context(|| format!("cannot get the lab image {image}"))?;
+    let manifest =
+        store.manifest(&client, &name, &by).await.with_context(|| format!("cannot get the lab image {image}"))?;
     // A directory for each state of the image: labs of a former server go on with theirs.
     let images = state.join("images");
     let fs = images.join(&manifest.digest.hex()[..12]);
@@ -34,6 +35,7 @@ pub async fn rootfs(store: &Arc<Store>, state: &Path, image: &Image) -> Result<P
         registry: Some(registry),
         insecure: false,
         fs: fs.clone(),
+        open: false,
         platform: None,
         mirror: None,
         image: image.clone(),

@@ -15,6 +15,7 @@ use newroot::{http, lab, lessons, registry, runtime};
 
 use super::lab_image;
 use super::lab_options::LabOptions;
+use super::log;
 use super::mirror::MirrorOptions;
 
 /// What can be set.
@@ -62,7 +63,7 @@ impl Options {
 
 /// Serves until it is told to stop.
 pub fn run(options: Options) -> Result<ExitCode> {
-    tracing_subscriber::fmt().with_target(false).with_writer(std::io::stderr).init();
+    log::start(true);
     // First, in a container: the doctor would find what the engine has put in the way.
     lab::uncover::uncover().context("cannot make this container fit for labs")?;
     lab::pressure::keep_for_root(&options.lab.defences())?;
@@ -70,7 +71,7 @@ pub fn run(options: Options) -> Result<ExitCode> {
     let lacking: Vec<_> =
         doctor::examine(&options.plan()).into_iter().filter(|finding| finding.verdict == Verdict::Lacking).collect();
     if !lacking.is_empty() {
-        lacking.iter().for_each(|finding| eprintln!("{finding}"));
+        lacking.iter().for_each(|finding| eprintln!("{}", runtime::printable_lines(finding)));
         anyhow::bail!("no lab would work here; `newroot doctor` says more");
     }
     // Before the runtime has threads: it may have to change the environment.

@@ -3,7 +3,7 @@
 use std::io;
 use std::path::PathBuf;
 
-use crate::runtime::{CredentialsError, PullError, UnpackError};
+use crate::runtime::{CredentialsError, PullError, UnpackError, printable};
 
 /// Why something could not be served, or an image not be unpacked.
 #[derive(Debug, thiserror::Error)]
@@ -25,17 +25,17 @@ pub enum StoreError {
     Unauthorized { registry: String },
     #[error("{registry} has had too many pulls from here; wait, or log in there")]
     TooManyRequests { registry: String },
-    #[error("the mirror cannot reach {registry}: {reason}")]
+    #[error("the mirror cannot reach {registry}: {reason}", reason = printable(.reason))]
     Unreachable { registry: String, reason: String },
-    #[error("{cause}; what is there without it: {images}")]
+    #[error("{cause}; what is there without it: {images}", images = printable(.images))]
     Offline { cause: Box<StoreError>, images: String },
-    #[error("the connection to {registry} was cut: {reason}")]
+    #[error("the connection to {registry} was cut: {reason}", reason = printable(.reason))]
     Cut { registry: String, reason: String },
-    #[error("{registry} is in trouble: {reason}")]
+    #[error("{registry} is in trouble: {reason}", reason = printable(.reason))]
     Trouble { registry: String, reason: String },
-    #[error("{registry} sent something else than was asked for: {reason}")]
+    #[error("{registry} sent something else than was asked for: {reason}", reason = printable(.reason))]
     Corrupted { registry: String, reason: String },
-    #[error("{registry} answered with an error: {reason}")]
+    #[error("{registry} answered with an error: {reason}", reason = printable(.reason))]
     Upstream { registry: String, reason: String },
     #[error("cannot start the HTTP client for the upstream registry")]
     Client(#[source] PullError),

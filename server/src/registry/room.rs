@@ -121,7 +121,9 @@ impl Cache {
             let Some(held) = held.upgrade() else { continue };
             let (clients, file) = (held.clients(), held.file());
             // What is still arriving has no name yet, and is counted as reserved.
-            let Some(size) = file.and_then(|file| file.metadata().ok()).map(|metadata| metadata.len()) else { continue };
+            let Some(size) = file.and_then(|file| file.metadata().ok()).map(|metadata| metadata.len()) else {
+                continue;
+            };
             if clients.is_empty() || !self.content.has(digest) {
                 continue;
             }
@@ -132,7 +134,8 @@ impl Cache {
         }
         let wanted = takes.get(&client.number()).copied().unwrap_or(0).saturating_add(bytes);
         let least = |clients: &[Number]| clients.iter().filter_map(|reader| takes.get(reader)).min().copied();
-        let most = blobs.iter().filter_map(|(held, clients)| Some((least(clients)?, held))).max_by_key(|(least, _)| *least);
+        let most =
+            blobs.iter().filter_map(|(held, clients)| Some((least(clients)?, held))).max_by_key(|(least, _)| *least);
         match most {
             Some((least, held)) if least > wanted => {
                 held.revoke();

@@ -281,7 +281,8 @@ impl Store {
         // It may have to read all of a large file.
         let look = tokio::task::spawn_blocking(move || {
             let Some(file) = imported.blob(&digest)? else { return cache.read(&client, &digest) };
-            let size = file.metadata().map_err(|source| StoreError::Read { path: imported.path(&digest), source })?.len();
+            let size =
+                file.metadata().map_err(|source| StoreError::Read { path: imported.path(&digest), source })?.len();
             Ok(Some((Held::open(file).reader(&client), size)))
         });
         let here = look.await.map_err(|_| StoreError::Interrupted)??;

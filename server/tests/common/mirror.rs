@@ -190,3 +190,75 @@ pub fn noise(length: u64) -> Vec<u8> {
     std::fs::File::open("/dev/urandom").unwrap().take(length).read_to_end(&mut bytes).unwrap();
     bytes
 }
+
+/// A proxy before a registry that never answers a request for a path with `/slow/` in it.
+pub struct Sluggish {
+    address: String,
+    held: Arc<(Mutex<Held>, Condvar)>,
+}
+
+/// The requests that are not answered.
+#[derive(Clone, Copy, Default)]
+pub struct Held {
+    /// Those whose client waits.
+    pub now: usize,
+    /// The most that there were at once.
+    pub most: usize,
+    /// All that there ever were.
+    pub ever: usize,
+}
+
+impl Sluggish {
+    /// Starts one. Its threads end with the test's process.
+    pub fn start(registry: &str) -> Sluggish {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap().to_string();
+        let held = Arc::new((Mutex::new(Held::default()), Condvar::new()));
+        let (registry, counted) = (registry.to_owned(), held.clone());
+        thread::spawn(move || {
+            for client in listener.incoming() {
+                let (client, registry, counted) = (client.unwrap(), registry.clone(), counted.clone());
+                thread::spawn(move || Sluggish::pass(client, &registry, &counted));
+            }
+        });
+        Sluggish { address, held }
+    }
+
+    fn pass(mut client: TcpStream, registry: &str, counted: &(Mutex<Held>, Condvar)) {
+        let mut reader = BufReader::new(client.try_clone().unwrap());
+        let mut head = String::new();
+        while !head.ends_with("\r\n\r\n") {
+            if reader.read_line(&mut head).unwrap_or(0) == 0 {
+                return;
+            }
+        }
+        if head.lines().next().unwrap().contains("/slow/") {
+            let count = |change: &dyn Fn(&mut Held)| {
+                change(&mut counted.0.lock().unwrap());
+                counted.1.notify_all();
+            };
+            count(&|held| {
+                (held.now, held.ever) = (held.now + 1, held.ever + 1);
+                held.most = held.most.max(held.now);
+            });
+            // Until the client hangs up.
+            let _ = reader.read(&mut [0]);
+            count(&|held| held.now -= 1);
+            return;
+        }
+        // One request a connection, so that each is looked at.
+        let mut server = TcpStream::connect(registry).unwrap();
+        let _ = server.write_all(head.replacen("\r\n", "\r\nConnection: close\r\n", 1).as_bytes());
+        let _ = std::io::copy(&mut server, &mut client);
+    }
+
+    /// `http://127.0.0.1:PORT`.
+    pub fn url(&self) -> String {
+        format!("http://{}", self.address)
+    }
+
+    /// Waits until this is so of the requests that are not answered. Returns them.
+    pub fn until(&self, is_so: impl Fn(&Held) -> bool) -> Held {
+        *self.held.1.wait_while(self.held.0.lock().unwrap(), |held| !is_so(held)).unwrap()
+    }
+}

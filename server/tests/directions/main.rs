@@ -19,7 +19,7 @@ const MODULES: &[(&str, &[&str])] = &[
     ("defence", &[]),
     ("lessons", &["checks", "runtime", "sys"]),
     ("checks", &[]),
-    ("registry", &["runtime", "sys"]),
+    ("registry", &["defence", "runtime", "sys"]),
     ("runtime", &[]),
     ("sys", &[]),
 ];

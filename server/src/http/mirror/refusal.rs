@@ -8,6 +8,7 @@ use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 
 use crate::registry::{Client, StoreError};
+use crate::runtime::printable;
 
 /// Why a request gets no content.
 #[derive(Debug)]
@@ -47,7 +48,8 @@ impl IntoResponse for Refusal {
             Refusal::Range(size) => {
                 (StatusCode::RANGE_NOT_SATISFIABLE, "SIZE_INVALID", format!("the blob has {size} bytes"))
             }
-            Refusal::Store(error) => (status_of(error), error.code(), error.to_string()),
+            // Parts of it are an upstream's own words, and its client may print them.
+            Refusal::Store(error) => (status_of(error), error.code(), printable(error)),
         };
         let body = serde_json::json!({ "errors": [{ "code": code, "message": &message }] });
         let mut response = (status, axum::Json(body)).into_response();
