@@ -31,6 +31,10 @@ pub enum Defence {
     LabNetwork,
     /// The server that speaks HTTP has a user of its own, and no privilege.
     ServerUser,
+    /// Each lab has turns of its own at the mirror's upstream, and what nobody waits for is dropped.
+    Turns,
+    /// The mirror's cache refuses what would pass its limit while all of it is being read.
+    CacheLimit,
 }
 
 /// Which defences stand: all of them, but for those that a test has turned off.

@@ -17,6 +17,7 @@ mod cli {
     pub mod lab_options;
     pub mod labs;
     pub mod lessons;
+    pub mod log;
     pub mod mirror;
     pub mod pull;
     pub mod serve;
@@ -96,7 +97,7 @@ fn main() -> ExitCode {
         Verb::Init => with_log(lab::init::main),
     };
     result.unwrap_or_else(|error| {
-        eprintln!("newroot: {error:#}");
+        eprintln!("newroot: {}", runtime::printable_lines(format_args!("{error:#}")));
         ExitCode::FAILURE
     })
 }
@@ -109,14 +110,14 @@ fn arguments_after_verb() -> impl Iterator<Item = OsString> {
 fn exit_with(result: Result<u8, RunError>) -> ExitCode {
     let status = result.unwrap_or_else(|error| {
         let status = error.exit_status();
-        eprintln!("newroot: {:#}", anyhow::Error::from(error));
+        eprintln!("newroot: {}", runtime::printable_lines(format_args!("{:#}", anyhow::Error::from(error))));
         status
     });
     ExitCode::from(status)
 }
 
 fn with_log<E: std::error::Error + Send + Sync + 'static>(main: fn() -> Result<(), E>) -> Result<ExitCode> {
-    tracing_subscriber::fmt().with_target(false).without_time().with_writer(std::io::stderr).init();
+    cli::log::start(false);
     main()?;
     Ok(ExitCode::SUCCESS)
 }

@@ -3,6 +3,7 @@
 use std::process::ExitCode;
 
 use newroot::doctor::{self, Verdict};
+use newroot::runtime::printable_lines;
 
 use super::serve;
 
@@ -12,7 +13,7 @@ pub fn run(options: &serve::Options) -> ExitCode {
     let mut lacking = 0;
     let mut tell = |findings: Vec<doctor::Finding>| {
         for finding in findings {
-            println!("{finding}");
+            println!("{}", printable_lines(&finding));
             lacking += usize::from(finding.verdict == Verdict::Lacking);
         }
     };

@@ -10,7 +10,8 @@ use anyhow::{Context, Result, ensure};
 use tokio::net::TcpListener;
 use tokio::sync::oneshot;
 
-use newroot::registry::{ManifestReference, RepositoryName, Store};
+use newroot::defence::Defences;
+use newroot::registry::{Client, ManifestReference, RepositoryName, Store};
 use newroot::runtime::{self, Image, Progress, PullOptions};
 use newroot::user::ServerUser;
 use newroot::{http, lab};
@@ -20,7 +21,7 @@ use super::mirror::MirrorOptions;
 /// The directory with the image's root file system, below a state directory: pulled if it is not there yet. While root
 /// puts it there, the mirror's files are written as `user`, whose they are. To be called by a process of one thread.
 pub fn rootfs(mirror: &MirrorOptions, state: &Path, image: &Image, user: ServerUser) -> Result<PathBuf> {
-    let upstreams = mirror.upstreams()?;
+    let upstreams = mirror.upstreams(Defences::default())?;
     user.write_files().context("cannot write files as the server's user")?;
     let pulled = || {
         let store = Arc::new(upstreams.open(state)?);
@@ -35,17 +36,20 @@ pub fn rootfs(mirror: &MirrorOptions, state: &Path, image: &Image, user: ServerU
 
 async fn pull(store: &Arc<Store>, state: &Path, image: &Image) -> Result<PathBuf> {
     let (name, by) = reference(image)?;
-    let manifest = store.manifest(&name, &by).await.with_context(|| format!("cannot get the lab image {image}"))?;
+    let client = Client::new();
+    let manifest =
+        store.manifest(&client, &name, &by).await.with_context(|| format!("cannot get the lab image {image}"))?;
     // A directory for each state of the image: labs of a former server go on with theirs.
     let images = state.join("images");
     let fs = images.join(&manifest.digest.hex()[..12]);
     let listener = TcpListener::bind("127.0.0.1:0").await.context("cannot listen on loopback")?;
     let registry = format!("http://{}", listener.local_addr()?).parse()?;
-    let mirror = tokio::spawn(http::serve_mirror(listener, http::mirror::router(store.clone())));
+    let mirror = tokio::spawn(http::serve_mirror(listener, http::mirror::router(store.clone(), client)));
     let options = PullOptions {
         registry: Some(registry),
         insecure: false,
         fs: fs.clone(),
+        open: false,
         platform: None,
         mirror: None,
         image: image.clone(),

@@ -8,6 +8,7 @@ use anyhow::{Context, Result, bail};
 use serde::Serialize;
 
 use newroot::lab::{self, Handle, Keeper, LabId, Status};
+use newroot::runtime;
 
 /// What can be asked for.
 #[derive(clap::Args)]
@@ -117,7 +118,7 @@ async fn list(keeper: &Keeper, json: bool) -> Result<()> {
                 used.processes,
                 used.memory >> 20,
             ),
-            None => println!("{id:32} does not answer: {}", error.as_deref().unwrap_or_default()),
+            None => println!("{id:32} does not answer: {}", runtime::printable(error.as_deref().unwrap_or_default())),
         }
     }
     Ok(())

@@ -111,7 +111,7 @@ impl School {
         let progress = ProgressStore::open(directory.path().join("progress")).context("cannot keep progress")?;
         let (classroom, arrivals) = Classroom::new(keeper, 1, progress);
         classroom.set_checks(choice.checks(false));
-        tokio::spawn(http::serve_mirrors(arrivals, http::mirror::router(store)));
+        tokio::spawn(http::serve_mirrors(arrivals, store));
         Ok(School { classroom, _directory: directory })
     }
 

@@ -5,7 +5,8 @@ use std::str::FromStr;
 
 use anyhow::{Context, Result};
 
-use newroot::registry::{Store, Upstream};
+use newroot::defence::Defences;
+use newroot::registry::{Limits, Store, Upstream};
 use newroot::runtime::Registry;
 
 /// What can be set.
@@ -21,7 +22,7 @@ pub struct MirrorOptions {
     #[arg(long)]
     upstream_insecure: bool,
     /// How large the mirror's cache may become, in GiB; what was not asked for longest goes first
-    #[arg(long, value_name = "GIB", default_value_t = 20)]
+    #[arg(long, value_name = "GIB", default_value_t = 20, value_parser = clap::value_parser!(u64).range(1..))]
     cache_limit: u64,
 }
 
@@ -32,7 +33,7 @@ impl MirrorOptions {
     }
 
     /// The registries to be asked, as whoever `docker login` has made known to root.
-    pub fn upstreams(&self) -> Result<Upstreams> {
+    pub fn upstreams(&self, defences: Defences) -> Result<Upstreams> {
         let upstream = |registry: Registry| match self.upstream_insecure {
             true => Upstream::insecure(registry),
             false => Upstream::new(registry),
@@ -40,8 +41,9 @@ impl MirrorOptions {
         let mirrored = self.mirror.iter().map(|Mirrored { host, registry }| {
             upstream(registry.clone()).map(|upstream| (host.clone(), upstream)).map_err(anyhow::Error::from)
         });
-        let limit = self.cache_limit.checked_mul(1 << 30).context("--cache-limit is more than there can be")?;
-        Ok(Upstreams { default: upstream(self.upstream())?, mirrored: mirrored.collect::<Result<_>>()?, limit })
+        let cache = self.cache_limit.checked_mul(1 << 30).context("--cache-limit is more than there can be")?;
+        let limits = Limits { cache, defences, ..Limits::default() };
+        Ok(Upstreams { default: upstream(self.upstream())?, mirrored: mirrored.collect::<Result<_>>()?, limits })
     }
 }
 
@@ -49,13 +51,13 @@ impl MirrorOptions {
 pub struct Upstreams {
     default: Upstream,
     mirrored: Vec<(String, Upstream)>,
-    limit: u64,
+    limits: Limits,
 }
 
 impl Upstreams {
     /// The images that the mirror serves. Makes and removes files.
     pub fn open(self, state: &Path) -> Result<Store> {
-        let mut store = Store::with_cache_limit(state, Some(self.default), self.limit)?;
+        let mut store = Store::limited(state, Some(self.default), self.limits)?;
         for (host, upstream) in self.mirrored {
             store.mirror(host, upstream);
         }

@@ -4,7 +4,7 @@ use std::process::ExitCode;
 
 use anyhow::{Context, Result};
 
-use newroot::runtime::{self, Progress, PullError, PullOptions, Pulled};
+use newroot::runtime::{self, Progress, PullError, PullOptions, Pulled, printable};
 
 /// Pulls, and tells of it.
 pub fn run(options: &PullOptions) -> Result<ExitCode> {
@@ -20,7 +20,7 @@ pub fn run(options: &PullOptions) -> Result<ExitCode> {
     };
     match pulled {
         Pulled::AlreadyThere { rootfs, digest } => {
-            println!("Already there: {digest}; the rootfs is in {}", rootfs.display());
+            println!("Already there: {}; the rootfs is in {}", printable(digest), rootfs.display());
         }
         Pulled::Done { rootfs, left_out } => {
             if left_out.nodes > 0 {

@@ -17,6 +17,7 @@ use newroot::{http, lab, lessons, registry, runtime};
 
 use super::lab_image;
 use super::lab_options::LabOptions;
+use super::log;
 use super::mirror::{MirrorOptions, Upstreams};
 
 /// What can be set.
@@ -67,7 +68,7 @@ impl Options {
 
 /// Serves until it is told to stop.
 pub fn run(options: Options) -> Result<ExitCode> {
-    tracing_subscriber::fmt().with_target(false).with_writer(std::io::stderr).init();
+    log::start(true);
     // First, in a container: the doctor would find what the engine has put in the way.
     lab::uncover::uncover().context("cannot make this container fit for labs")?;
     lab::pressure::keep_for_root(&options.lab.defences())?;
@@ -75,7 +76,7 @@ pub fn run(options: Options) -> Result<ExitCode> {
     let lacking: Vec<_> =
         doctor::examine(&options.plan()).into_iter().filter(|finding| finding.verdict == Verdict::Lacking).collect();
     if !lacking.is_empty() {
-        lacking.iter().for_each(|finding| eprintln!("{finding}"));
+        lacking.iter().for_each(|finding| eprintln!("{}", runtime::printable_lines(finding)));
         anyhow::bail!("no lab would work here; `newroot doctor` says more");
     }
     // Before there are threads: it may have to change the environment.
@@ -113,7 +114,7 @@ fn prepare(options: Options) -> Result<Prepared> {
         .with_context(|| format!("cannot listen on {}; is another one running there?", options.listen))?;
     listener.set_nonblocking(true)?;
     // Passwords may be root's alone to read.
-    let upstreams = options.mirror.upstreams()?;
+    let upstreams = options.mirror.upstreams(options.lab.defences())?;
     let mut own = registry::directories(&state);
     own.push(progress(&state));
     own.iter().try_for_each(|directory| user.own(directory))?;
@@ -171,7 +172,7 @@ async fn serve_until_signal(prepared: Prepared) -> Result<()> {
     let (keeper, talk, mut helper) = helper.talk()?;
     let mut talk = tokio::spawn(talk);
     let (classroom, arrivals) = Classroom::new(keeper.clone(), labs, progress);
-    tokio::spawn(http::serve_mirrors(arrivals, http::mirror::router(store.clone())));
+    tokio::spawn(http::serve_mirrors(arrivals, store.clone()));
     match classroom.find_labs().await {
         0 => {}
         found => println!("{found} lab(s) of a former server go on."),

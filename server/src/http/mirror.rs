@@ -11,15 +11,20 @@ use axum::Router;
 use axum::extract::{Path, RawQuery, State};
 use axum::http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use axum::http::{Method, StatusCode};
+use axum::middleware::map_response_with_state;
 use axum::response::{IntoResponse, Response};
 use axum::routing::any;
 
 use self::refusal::Refusal;
-use crate::registry::{Digest, Manifest, ManifestReference, RepositoryName, Store, StoreError, Tag};
+use crate::registry::{Client, Digest, Manifest, ManifestReference, RepositoryName, Store, StoreError, Tag};
 
-/// The mirror's routes: everything below `/v2/`.
-pub fn router(store: Arc<Store>) -> Router {
-    Router::new().route("/v2/", any(version)).route("/v2/{*path}", any(content)).with_state(store)
+/// The mirror's routes, everything below `/v2/`, for one client: what a lab asks for is bounded for each lab.
+pub fn router(store: Arc<Store>, client: Client) -> Router {
+    Router::new()
+        .route("/v2/", any(version))
+        .route("/v2/{*path}", any(content))
+        .layer(map_response_with_state(client.clone(), refusal::log))
+        .with_state((store, client))
 }
 
 /// The header that names an answer's content.
@@ -38,7 +43,7 @@ async fn version(method: Method) -> Result<Response, Refusal> {
 /// A manifest, a blob or a list of tags. Repositories have slashes in their names, so the path is taken apart from its
 /// end.
 async fn content(
-    State(store): State<Arc<Store>>,
+    State((store, client)): State<(Arc<Store>, Client)>,
     method: Method,
     Path(path): Path<String>,
     RawQuery(query): RawQuery,
@@ -49,7 +54,7 @@ async fn content(
     let (name, kind) = before.rsplit_once('/').ok_or(Refusal::NoSuchPath)?;
     match (kind, last) {
         ("manifests", reference) => {
-            let manifest = store.manifest(&parse(name)?, &parse::<ManifestReference>(reference)?).await?;
+            let manifest = store.manifest(&client, &parse(name)?, &parse::<ManifestReference>(reference)?).await?;
             Ok(serve_manifest(manifest, &headers))
         }
         ("blobs", digest) => {
@@ -58,11 +63,11 @@ async fn content(
                 return Ok((StatusCode::NOT_MODIFIED, [(header::ETAG, etag(&digest))]).into_response());
             }
             match method {
-                Method::HEAD => Ok(blob::head(store.blob_size(&name, &digest).await?, &digest)),
-                _ => blob::serve(store.blob(&name, &digest).await?, &digest, &headers),
+                Method::HEAD => Ok(blob::head(store.blob_size(&client, &name, &digest).await?, &digest)),
+                _ => blob::serve(store.blob(&client, &name, &digest).await?, &digest, &headers),
             }
         }
-        ("tags", "list") => tags(&store, &parse(name)?, query.as_deref().unwrap_or_default()).await,
+        ("tags", "list") => tags(&store, &client, &parse(name)?, query.as_deref().unwrap_or_default()).await,
         _ => Err(Refusal::NoSuchPath),
     }
 }
@@ -84,7 +89,7 @@ fn serve_manifest(manifest: Manifest, headers: &HeaderMap) -> Response {
 
 /// The tags of a repository in their order, a page at a time: `n` of them after `last` (distribution specification,
 /// "Listing Tags").
-async fn tags(store: &Store, name: &RepositoryName, query: &str) -> Result<Response, Refusal> {
+async fn tags(store: &Store, client: &Client, name: &RepositoryName, query: &str) -> Result<Response, Refusal> {
     let parameter = |wanted: &str| {
         query.split('&').filter_map(|pair| pair.split_once('=')).find(|(key, _)| *key == wanted).map(|(_, value)| value)
     };
@@ -95,7 +100,7 @@ async fn tags(store: &Store, name: &RepositoryName, query: &str) -> Result<Respo
     };
     // Tags have no characters that an address would have to escape.
     let after = parameter("last").map(parse::<Tag>).transpose()?;
-    let all = store.tags(name).await?;
+    let all = store.tags(client, name).await?;
     let mut rest = all.into_iter().filter(|tag| after.as_ref().is_none_or(|after| tag > after));
     let page: Vec<Tag> = rest.by_ref().take(most).collect();
     let names: Vec<&str> = page.iter().map(Tag::as_str).collect();

@@ -22,7 +22,7 @@ use shared::lesson::SourceFile;
 use crate::classroom::{Classroom, Learner};
 use crate::lab::Handle;
 use crate::lessons;
-use crate::registry::Store;
+use crate::registry::{Client, Store};
 use limited::Limited;
 use packed::Packed;
 use shelf::Shelf;
@@ -89,9 +89,10 @@ pub async fn serve_mirror(listener: TcpListener, mirror: Router) -> io::Result<(
 }
 
 /// Serves the registry mirror inside each lab that arrives, until the lab ends.
-pub async fn serve_mirrors(mut arrivals: mpsc::UnboundedReceiver<Arc<Handle>>, mirror: Router) {
+pub async fn serve_mirrors(mut arrivals: mpsc::UnboundedReceiver<Arc<Handle>>, store: Arc<Store>) {
     while let Some(lab) = arrivals.recv().await {
-        let mirror = mirror.clone();
+        // What one lab asks for is told from what others do.
+        let mirror = mirror::router(store.clone(), Client::new());
         tokio::spawn(async move {
             match serve_mirrors_of(&lab, mirror).await {
                 Err(error) if error.kind() != io::ErrorKind::UnexpectedEof => {

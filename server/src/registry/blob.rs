@@ -9,16 +9,16 @@ use std::sync::Arc;
 use tokio::sync::watch;
 
 use super::error::StoreError;
+use super::room::Reader;
 
 /// A blob's content.
-#[derive(Clone)]
 pub enum Blob {
     /// Part of this binary.
     Embedded(Cow<'static, [u8]>),
     /// A file, whole and verified.
     Kept {
-        /// The file, which is not evicted as long as it is open.
-        file: Arc<File>,
+        /// The file.
+        reader: Reader,
         /// In bytes.
         size: u64,
     },
@@ -26,11 +26,11 @@ pub enum Blob {
     Arriving(Arriving),
 }
 
-/// A blob that is being fetched. Any number of readers follow the one file.
-#[derive(Clone)]
+/// A blob that is being fetched. Any number of readers follow the one file, each with one of these: where there is none
+/// any more, nobody waits for the blob.
 pub struct Arriving {
     /// What has arrived so far, and a little that may not be read yet.
-    pub file: Arc<File>,
+    pub reader: Reader,
     /// Changes with each piece that arrives.
     pub progress: watch::Receiver<Progress>,
 }
@@ -79,13 +79,13 @@ impl Blob {
                 let end = from.saturating_add(most).min(bytes.len() as u64);
                 Ok(bytes.get(from as usize..end as usize).unwrap_or_default().to_vec())
             }
-            Blob::Kept { file, size } => read_at(file, from, most.min(size.saturating_sub(from))).await,
+            Blob::Kept { reader, size } => read_at(reader.file()?, from, most.min(size.saturating_sub(from))).await,
             Blob::Arriving(arriving) => {
                 let progress = arriving.until(from).await.map_err(|_| io::Error::other(StoreError::Interrupted))?;
                 match (progress.readable.saturating_sub(from), progress.outcome) {
                     (0, Some(Err(error))) => Err(io::Error::other(error)),
                     (0, _) => Ok(Vec::new()),
-                    (there, _) => read_at(&arriving.file, from, most.min(there)).await,
+                    (there, _) => read_at(arriving.reader.file()?, from, most.min(there)).await,
                 }
             }
         }
@@ -102,8 +102,7 @@ impl Arriving {
 
 /// Reads so many bytes, or up to the end of the file where that comes first: then the file was cut short meanwhile, and
 /// the client is told by an error.
-async fn read_at(file: &Arc<File>, from: u64, count: u64) -> io::Result<Vec<u8>> {
-    let file = Arc::clone(file);
+async fn read_at(file: Arc<File>, from: u64, count: u64) -> io::Result<Vec<u8>> {
     let read = tokio::task::spawn_blocking(move || {
         let mut bytes = vec![0; count as usize];
         file.read_exact_at(&mut bytes, from).map(|()| bytes)

@@ -5,9 +5,9 @@
 //! written. The time of a blob's last access says when it was last asked for.
 
 use std::collections::HashMap;
-use std::fs::{self, File, FileTimes, Metadata};
+use std::fs::{self, File, FileTimes, Metadata, Permissions};
 use std::io::{self, Seek, Write};
-use std::os::unix::fs::MetadataExt;
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, SystemTime};
@@ -37,6 +37,7 @@ impl Content {
     /// The same, in a directory that is made where it is missing.
     pub fn open(directory: PathBuf) -> Result<Content, StoreError> {
         let content = Content::at(directory);
+        close(&content.directory)?;
         for path in [content.unfinished(), content.blobs(), content.tags()] {
             fs::create_dir_all(&path).map_err(|source| StoreError::Write { path, source })?;
         }
@@ -212,6 +213,14 @@ impl Content {
         // The map is never left half changed, so a panic elsewhere while it was locked has done it no harm.
         self.verified.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// Makes a directory that other users of this machine cannot get into: registries' private images are theirs as little as
+/// the set-user-ID programs in them.
+pub fn close(directory: &Path) -> Result<(), StoreError> {
+    let closed =
+        fs::create_dir_all(directory).and_then(|()| fs::set_permissions(directory, Permissions::from_mode(0o700)));
+    closed.map_err(|source| StoreError::Write { path: directory.to_owned(), source })
 }
 
 /// Keeps an open file from being evicted, by whatever process. The lock goes with the last descriptor (flock(2)).

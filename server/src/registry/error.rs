@@ -3,7 +3,7 @@
 use std::io;
 use std::path::PathBuf;
 
-use crate::runtime::{CredentialsError, PullError, UnpackError};
+use crate::runtime::{CredentialsError, PullError, UnpackError, printable};
 
 /// Why something could not be served, or an image not be unpacked.
 #[derive(Debug, thiserror::Error)]
@@ -25,17 +25,17 @@ pub enum StoreError {
     Unauthorized { registry: String },
     #[error("{registry} has had too many pulls from here; wait, or log in there")]
     TooManyRequests { registry: String },
-    #[error("the mirror cannot reach {registry}: {reason}")]
+    #[error("the mirror cannot reach {registry}: {reason}", reason = printable(.reason))]
     Unreachable { registry: String, reason: String },
-    #[error("{cause}; what is there without it: {images}")]
+    #[error("{cause}; what is there without it: {images}", images = printable(.images))]
     Offline { cause: Box<StoreError>, images: String },
-    #[error("the connection to {registry} was cut: {reason}")]
+    #[error("the connection to {registry} was cut: {reason}", reason = printable(.reason))]
     Cut { registry: String, reason: String },
-    #[error("{registry} is in trouble: {reason}")]
+    #[error("{registry} is in trouble: {reason}", reason = printable(.reason))]
     Trouble { registry: String, reason: String },
-    #[error("{registry} sent something else than was asked for: {reason}")]
+    #[error("{registry} sent something else than was asked for: {reason}", reason = printable(.reason))]
     Corrupted { registry: String, reason: String },
-    #[error("{registry} answered with an error: {reason}")]
+    #[error("{registry} answered with an error: {reason}", reason = printable(.reason))]
     Upstream { registry: String, reason: String },
     #[error("cannot start the HTTP client for the upstream registry")]
     Client(#[source] PullError),
@@ -45,8 +45,17 @@ pub enum StoreError {
         "{registry} would be spoken to without encryption over the network; use https, or accept it by --upstream-insecure"
     )]
     Unencrypted { registry: String },
+    #[error("{waiting} of this machine's requests wait already; let some of them come to their end")]
+    QueueFull { waiting: usize },
+    #[error("too much that this machine has asked for does not exist or cannot be had; ask again in {seconds} s")]
+    TooManyFailures { seconds: u64 },
     #[error("fetching was interrupted; ask again")]
     Interrupted,
+    #[error(
+        "there is no room for {bytes} bytes in the mirror's cache: it takes {limit} bytes in all, and what is in it is being \
+         read; wait, or start the server with a larger --cache-limit"
+    )]
+    CacheFull { bytes: u64, limit: u64 },
     #[error("the mirror's disk is full: {lacking} bytes are lacking for {path}")]
     DiskFull { path: PathBuf, lacking: u64 },
     #[error("cannot read {path}")]
@@ -71,7 +80,9 @@ impl StoreError {
             StoreError::NameUnknown => "NAME_UNKNOWN",
             StoreError::NotMirrored { .. } => "UNSUPPORTED",
             StoreError::Unauthorized { .. } => "DENIED",
-            StoreError::TooManyRequests { .. } => "TOOMANYREQUESTS",
+            StoreError::TooManyRequests { .. } | StoreError::QueueFull { .. } | StoreError::TooManyFailures { .. } => {
+                "TOOMANYREQUESTS"
+            }
             StoreError::Unreachable { .. }
             | StoreError::Offline { .. }
             | StoreError::Cut { .. }

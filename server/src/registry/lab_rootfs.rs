@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
 
+use super::content::close;
 use super::embedded::{self, Descriptor};
 use super::error::StoreError;
 use super::name::{Digest, ManifestReference, RepositoryName};
@@ -30,10 +31,10 @@ pub fn lab_rootfs(state: &Path) -> Result<PathBuf, StoreError> {
     let images = state.join("images");
     let short = &manifest.digest.hex()[..12];
     let done = images.join(short);
+    close(&images)?;
     if done.is_dir() {
         return Ok(done.join("rootfs"));
     }
-    fs::create_dir_all(&images).map_err(|source| StoreError::Write { path: images.clone(), source })?;
     // Goes again if anything fails below.
     let unfinished = tempfile::Builder::new().prefix(".unpacking").tempdir_in(&images);
     let unfinished = unfinished.map_err(|source| StoreError::Write { path: images.clone(), source })?;

@@ -3,6 +3,7 @@
 //! registry that it belongs to.
 
 mod blob;
+mod client;
 mod content;
 mod download;
 mod embedded;
@@ -17,11 +18,12 @@ mod store;
 mod upstream;
 
 pub use blob::Blob;
+pub use client::Client;
 pub use error::StoreError;
 pub use import::{ImportError, Imported, import};
 pub use inventory::{Inventoried, Place, list, prune};
 pub use lab_rootfs::lab_rootfs;
 pub use manifest::Manifest;
 pub use name::{Digest, ManifestReference, RepositoryName, Tag};
-pub use store::{Store, directories};
+pub use store::{Limits, Store, directories};
 pub use upstream::Upstream;

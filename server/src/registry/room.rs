@@ -1,27 +1,50 @@
-//! Makes room among content: what was asked for longest ago goes first, and what is being read never goes.
+//! Makes room among content: what was asked for longest ago goes first, and what is being read never goes, but for what is
+//! read by whoever takes more of the cache than the one who needs the room would. The limit is never passed: what would
+//! pass it is refused.
 
+mod held;
+
+use std::collections::HashMap;
 use std::fs::{self, File};
 use std::io;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::SystemTime;
 
 use rustix::fs::{FlockOperation, flock, statvfs};
 use rustix::io::Errno;
 
+use super::client::{Client, Number};
 use super::content::Content;
 use super::error::StoreError;
+use super::name::Digest;
+pub use held::{Held, Reader};
 
 /// Content of a limited size.
 pub struct Cache {
     content: Content,
     /// In bytes.
     limit: u64,
+    /// Whether the limit holds also where everything is being read; a test may say no.
+    is_strict: bool,
+    /// The bytes that each client is about to add. Who holds the lock decides who gets room.
+    reserved: Mutex<HashMap<Number, u64>>,
+    /// The files that are being read.
+    held: Mutex<HashMap<Digest, Weak<Held>>>,
+}
+
+/// Room in the cache for what is about to come; it is free again when this is dropped.
+pub struct Room {
+    cache: Arc<Cache>,
+    client: Client,
+    bytes: u64,
 }
 
 impl Cache {
     /// Lets content grow up to `limit` bytes.
-    pub fn new(content: Content, limit: u64) -> Cache {
-        Cache { content, limit }
+    pub fn new(content: Content, limit: u64, is_strict: bool) -> Cache {
+        Cache { content, limit, is_strict, reserved: Mutex::default(), held: Mutex::default() }
     }
 
     /// What is in the cache.
@@ -29,16 +52,96 @@ impl Cache {
         &self.content
     }
 
-    /// Makes room for so many more bytes, within the limit and on the disk. Errors where the disk is full of other things.
-    pub fn make_room(&self, bytes: u64) -> Result<(), StoreError> {
-        let excess = self.content.size()?.saturating_add(bytes).saturating_sub(self.limit);
+    /// Opens a blob for a client to read. All who read it share the one descriptor.
+    pub fn read(&self, client: &Client, digest: &Digest) -> Result<Option<(Reader, u64)>, StoreError> {
+        let Some(file) = self.content.blob(digest)? else { return Ok(None) };
+        let inode = |file: &File| file.metadata().map(|metadata| (metadata.ino(), metadata.len()));
+        let failed = |source| StoreError::Read { path: self.content.path(digest), source };
+        let (ino, size) = inode(&file).map_err(failed)?;
+        let mut all = self.all_held();
+        if let Some(held) = all.get(digest).and_then(Weak::upgrade)
+            && let Some(open) = held.file()
+            && inode(&open).is_ok_and(|(other, _)| other == ino)
+        {
+            return Ok(Some((held.reader(client), size)));
+        }
+        let held = Held::open(file);
+        remember(&mut all, digest, &held);
+        Ok(Some((held.reader(client), size)))
+    }
+
+    /// Makes known that a blob is read while it comes.
+    pub fn reads(&self, digest: &Digest, held: &Arc<Held>) {
+        remember(&mut self.all_held(), digest, held);
+    }
+
+    /// Makes room for so many more bytes, within the limit and on the disk. Errors where there can be none: the disk is
+    /// full of other things, or all of the cache is being read by others with no less right.
+    pub fn reserve(self: &Arc<Cache>, client: &Client, bytes: u64) -> Result<Room, StoreError> {
+        let mut room = Room { cache: self.clone(), client: client.clone(), bytes: 0 };
+        room.grow(bytes)?;
+        Ok(room)
+    }
+
+    fn make_room(&self, reserved: &HashMap<Number, u64>, client: &Client, bytes: u64) -> Result<(), StoreError> {
+        let coming: u64 = reserved.values().sum();
+        let excess = |cache: &Cache| -> Result<u64, StoreError> {
+            let size = cache.content.size()?.saturating_add(coming);
+            Ok(size.saturating_add(bytes).saturating_sub(cache.limit))
+        };
+        let its_own = reserved.get(&client.number()).copied().unwrap_or(0);
+        // One who fetches much at once must leave room for others who fetch.
+        let share = if its_own > 0 { self.limit / 2 } else { self.limit };
+        if self.is_strict && its_own.saturating_add(bytes) > share {
+            return Err(StoreError::CacheFull { bytes, limit: self.limit });
+        }
         let lacking = bytes.saturating_sub(self.free()?);
-        if excess.max(lacking) > 0 {
-            self.content.evict(excess.max(lacking))?;
+        let too_much = excess(self)?.max(lacking);
+        if too_much > 0 {
+            self.content.evict(too_much)?;
+        }
+        while self.is_strict && excess(self)? > 0 {
+            if !self.revoke_for(client, its_own.saturating_add(bytes)) {
+                return Err(StoreError::CacheFull { bytes, limit: self.limit });
+            }
+            self.content.evict(excess(self)?)?;
         }
         match bytes.saturating_sub(self.free()?) {
             0 => Ok(()),
             lacking => Err(StoreError::DiskFull { path: self.content.blobs(), lacking }),
+        }
+    }
+
+    /// Takes a blob away from those who read it, if each of them takes up more of the cache than this client will: from
+    /// those with the most first. What several read counts for each of them in part. Returns whether there was one.
+    fn revoke_for(&self, client: &Client, bytes: u64) -> bool {
+        let mut takes: HashMap<Number, u64> = HashMap::new();
+        let mut blobs = Vec::new();
+        for (digest, held) in self.all_held().iter() {
+            let Some(held) = held.upgrade() else { continue };
+            let (clients, file) = (held.clients(), held.file());
+            // What is still arriving has no name yet, and is counted as reserved.
+            let Some(size) = file.and_then(|file| file.metadata().ok()).map(|metadata| metadata.len()) else {
+                continue;
+            };
+            if clients.is_empty() || !self.content.has(digest) {
+                continue;
+            }
+            for reader in &clients {
+                *takes.entry(*reader).or_default() += size / clients.len() as u64;
+            }
+            blobs.push((held, clients));
+        }
+        let wanted = takes.get(&client.number()).copied().unwrap_or(0).saturating_add(bytes);
+        let least = |clients: &[Number]| clients.iter().filter_map(|reader| takes.get(reader)).min().copied();
+        let most =
+            blobs.iter().filter_map(|(held, clients)| Some((least(clients)?, held))).max_by_key(|(least, _)| *least);
+        match most {
+            Some((least, held)) if least > wanted => {
+                held.revoke();
+                true
+            }
+            _ => false,
         }
     }
 
@@ -48,6 +151,45 @@ impl Cache {
         let disk = statvfs(&path).map_err(|errno| StoreError::Read { path, source: errno.into() })?;
         Ok(disk.f_bavail.saturating_mul(disk.f_frsize))
     }
+
+    fn all_held(&self) -> MutexGuard<'_, HashMap<Digest, Weak<Held>>> {
+        // The map is never left half changed, so a panic elsewhere while it was locked has done it no harm.
+        self.held.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Room {
+    /// Makes it larger by so many bytes.
+    pub fn grow(&mut self, bytes: u64) -> Result<(), StoreError> {
+        // As above.
+        let mut reserved = self.cache.reserved.lock().unwrap_or_else(PoisonError::into_inner);
+        self.cache.make_room(&reserved, &self.client, bytes)?;
+        *reserved.entry(self.client.number()).or_default() += bytes;
+        self.bytes += bytes;
+        Ok(())
+    }
+
+    /// How large it is.
+    pub fn bytes(&self) -> u64 {
+        self.bytes
+    }
+}
+
+impl Drop for Room {
+    fn drop(&mut self) {
+        let mut reserved = self.cache.reserved.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(bytes) = reserved.get_mut(&self.client.number()) {
+            *bytes -= self.bytes;
+            if *bytes == 0 {
+                reserved.remove(&self.client.number());
+            }
+        }
+    }
+}
+
+fn remember(all: &mut HashMap<Digest, Weak<Held>>, digest: &Digest, held: &Arc<Held>) {
+    all.retain(|_, other| other.strong_count() > 0);
+    all.insert(digest.clone(), Arc::downgrade(held));
 }
 
 /// A blob on disk.

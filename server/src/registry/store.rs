@@ -11,15 +11,17 @@ use futures_util::FutureExt;
 use futures_util::future::{BoxFuture, Shared, WeakShared};
 
 use super::blob::Blob;
+use super::client::{Bounds, Client, Turns};
 use super::content::Content;
-use super::download::Downloads;
+use super::download::{Downloads, GRACE};
 use super::embedded;
 use super::error::StoreError;
 use super::inventory;
 use super::manifest::{MANIFEST_LIMIT, Manifest};
 use super::name::{Digest, ManifestReference, RepositoryName, Tag};
-use super::room::Cache;
+use super::room::{Cache, Held};
 use super::upstream::Upstream;
+use crate::defence::{Defence, Defences};
 
 /// The imported images, those in this binary, the cache, and the upstreams: looked into in this order.
 pub struct Store {
@@ -31,6 +33,27 @@ pub struct Store {
     mirrored: HashMap<String, Arc<Upstream>>,
     /// The manifests that are being fetched; who asks meanwhile gets the same answer.
     fetching: Mutex<HashMap<String, WeakShared<Fetching>>>,
+    /// Whose turn it is to ask an upstream for anything but a blob.
+    turns: Turns,
+    /// The server itself, where it asks for no client.
+    server: Client,
+}
+
+/// How much the mirror may take.
+#[derive(Clone)]
+pub struct Limits {
+    /// The most that its cache may take of the disk, in bytes.
+    pub cache: u64,
+    /// How long a blob of which something is here goes on to come when nobody waits for it.
+    pub grace: Duration,
+    /// Which of its defences stand.
+    pub defences: Defences,
+}
+
+impl Default for Limits {
+    fn default() -> Limits {
+        Limits { cache: CACHE_LIMIT, grace: GRACE, defences: Defences::default() }
+    }
 }
 
 type Fetching = BoxFuture<'static, Result<Manifest, Arc<StoreError>>>;
@@ -48,25 +71,32 @@ const SOON: Duration = Duration::from_secs(2);
 /// How large the cache may become where nothing else is said, in bytes.
 const CACHE_LIMIT: u64 = 20 << 30;
 
+/// How many requests for manifests, tags and sizes are under way at once. They are short, and no descriptor of the disk
+/// stays open for one.
+const BOUNDS: Bounds = Bounds { own: 1, shared: 32, each: 4, waiting: 16 };
+
 impl Store {
     /// Opens the store below a state directory (`/var/lib/newroot`). Without an upstream only what is here is served.
     /// Only one server may use a state directory at a time.
     pub fn open(state: &Path, upstream: Option<Upstream>) -> Result<Store, StoreError> {
-        Store::with_cache_limit(state, upstream, CACHE_LIMIT)
+        Store::limited(state, upstream, Limits::default())
     }
 
-    /// The same, with a cache of so many bytes at most.
-    pub fn with_cache_limit(state: &Path, upstream: Option<Upstream>, bytes: u64) -> Result<Store, StoreError> {
+    /// The same, with limits of one's own.
+    pub fn limited(state: &Path, upstream: Option<Upstream>, limits: Limits) -> Result<Store, StoreError> {
         let content = Content::open(cache_directory(state))?;
         content.remove_unfinished()?;
-        let cache = Arc::new(Cache::new(content, bytes));
+        let stands = |defence| limits.defences.stand(defence);
+        let cache = Arc::new(Cache::new(content, limits.cache, stands(Defence::CacheLimit)));
         Ok(Store {
             imported: Arc::new(Content::open(imported_directory(state))?),
-            downloads: Arc::new(Downloads::new(cache.clone())),
+            downloads: Arc::new(Downloads::new(cache.clone(), limits.grace, stands(Defence::Turns))),
             cache,
             upstream: upstream.map(Arc::new),
             mirrored: HashMap::new(),
             fetching: Mutex::default(),
+            turns: Turns::new(BOUNDS),
+            server: Client::new(),
         })
     }
 
@@ -76,7 +106,12 @@ impl Store {
     }
 
     /// A manifest by tag or digest.
-    pub async fn manifest(&self, name: &RepositoryName, by: &ManifestReference) -> Result<Manifest, Arc<StoreError>> {
+    pub async fn manifest(
+        &self,
+        client: &Client,
+        name: &RepositoryName,
+        by: &ManifestReference,
+    ) -> Result<Manifest, Arc<StoreError>> {
         let here = self.manifest_here(name, by, TAG_AGE).await?;
         if let Some(manifest) = here {
             return Ok(manifest);
@@ -87,7 +122,13 @@ impl Store {
             Ok(None) => return stale.ok_or(StoreError::ManifestUnknown.into()),
             Err(error) => return stale.ok_or(error.into()),
         };
-        let fetched = self.fetch_manifest(upstream, name, by);
+        let fetched = self.ask(client, async {
+            // The turn may have taken its time, and somebody else have got it meanwhile.
+            match self.manifest_here(name, by, TAG_AGE).await? {
+                Some(manifest) => Ok(manifest),
+                None => self.fetch_manifest(client, upstream, name, by).await,
+            }
+        });
         let Some(stale) = stale else {
             return fetched.await.map_err(|error| self.offline(error));
         };
@@ -103,31 +144,57 @@ impl Store {
     }
 
     /// A blob by its digest. It may still be arriving; but its first bytes are there.
-    pub async fn blob(&self, name: &RepositoryName, digest: &Digest) -> Result<Blob, Arc<StoreError>> {
+    pub async fn blob(&self, client: &Client, name: &RepositoryName, digest: &Digest) -> Result<Blob, Arc<StoreError>> {
         loop {
-            if let Some(blob) = self.blob_here(name, digest).await? {
+            if let Some(blob) = self.blob_here(client, name, digest).await? {
                 return Ok(blob);
             }
             let upstream = self.upstream_of(name)?.ok_or(StoreError::BlobUnknown)?;
+            client.may_ask()?;
             // `None`: somebody has fetched it since we looked.
-            if let Some(arriving) = self.downloads.join(upstream, name, digest)? {
+            if let Some(arriving) = self.downloads.join(client, upstream, name, digest).await? {
                 let blob = Blob::Arriving(arriving);
-                return blob.started().await.map(|()| blob).map_err(|error| self.offline(error));
+                return match blob.started().await {
+                    Ok(()) => Ok(blob),
+                    Err(error) => {
+                        client.has_failed();
+                        Err(self.offline(error))
+                    }
+                };
             }
         }
     }
 
     /// The size of a blob, without fetching it; `None` if its registry does not tell.
-    pub async fn blob_size(&self, name: &RepositoryName, digest: &Digest) -> Result<Option<u64>, Arc<StoreError>> {
-        if let Some(blob) = self.blob_here(name, digest).await? {
+    pub async fn blob_size(
+        &self,
+        client: &Client,
+        name: &RepositoryName,
+        digest: &Digest,
+    ) -> Result<Option<u64>, Arc<StoreError>> {
+        if let Some(blob) = self.blob_here(client, name, digest).await? {
             return Ok(blob.size());
         }
+        if let Some(size) = self.downloads.size(digest) {
+            return Ok(Some(size));
+        }
         let upstream = self.upstream_of(name)?.ok_or(StoreError::BlobUnknown)?;
-        Ok(upstream.blob(name, digest, 0).await?.size)
+        self.ask(client, async { Ok(upstream.blob(name, digest, 0).await?.size) }).await
+    }
+
+    /// Asks an upstream for a client, when it is that one's turn.
+    async fn ask<T>(
+        &self,
+        client: &Client,
+        request: impl Future<Output = Result<T, Arc<StoreError>>>,
+    ) -> Result<T, Arc<StoreError>> {
+        client.may_ask()?;
+        let _turn = self.turns.turn(client).await?;
+        request.await.inspect_err(|_| client.has_failed())
     }
 
     /// The tags of a repository, here and at its upstream. Where that cannot be asked, those that are here.
-    pub async fn tags(&self, name: &RepositoryName) -> Result<BTreeSet<Tag>, StoreError> {
+    pub async fn tags(&self, client: &Client, name: &RepositoryName) -> Result<BTreeSet<Tag>, Arc<StoreError>> {
         let mut tags: BTreeSet<Tag> = [&self.imported, self.cache.content()]
             .into_iter()
             .flat_map(Content::all_tags)
@@ -137,9 +204,9 @@ impl Store {
             tags.extend("latest".parse::<Tag>());
         }
         let answer = match self.upstream_of(name) {
-            Ok(Some(upstream)) => upstream.tags(name).await,
-            Ok(None) => Err(StoreError::NameUnknown),
-            Err(error) => Err(error),
+            Ok(Some(upstream)) => self.ask(client, async { Ok(upstream.tags(name).await?) }).await,
+            Ok(None) => Err(StoreError::NameUnknown.into()),
+            Err(error) => Err(error.into()),
         };
         match answer {
             Ok(more) => tags.extend(more),
@@ -159,7 +226,8 @@ impl Store {
             return true;
         }
         let Ok(Some(upstream)) = self.upstream_of(name) else { return false };
-        let fetched = self.fetch_manifest(upstream, name, &ManifestReference::Tag(latest));
+        // Once for all pages that ask in this moment, so it needs no turn.
+        let fetched = self.fetch_manifest(&self.server, upstream, name, &ManifestReference::Tag(latest));
         matches!(tokio::time::timeout(SOON, fetched).await, Ok(Ok(_)))
     }
 
@@ -192,24 +260,32 @@ impl Store {
     }
 
     /// A blob that is here, and whole.
-    async fn blob_here(&self, name: &RepositoryName, digest: &Digest) -> Result<Option<Blob>, StoreError> {
+    async fn blob_here(
+        &self,
+        client: &Client,
+        name: &RepositoryName,
+        digest: &Digest,
+    ) -> Result<Option<Blob>, StoreError> {
         if let Some(bytes) = embedded::blob(name, digest) {
             return Ok(Some(Blob::Embedded(bytes)));
         }
-        let (imported, cache, digest) = (self.imported.clone(), self.cache.clone(), digest.clone());
+        let (imported, cache, client, digest) =
+            (self.imported.clone(), self.cache.clone(), client.clone(), digest.clone());
         // It may have to read all of a large file.
-        let look = tokio::task::spawn_blocking(move || match imported.blob(&digest)? {
-            Some(file) => Ok(Some((imported.path(&digest), file))),
-            None => Ok(cache.content().blob(&digest)?.map(|file| (cache.content().path(&digest), file))),
+        let look = tokio::task::spawn_blocking(move || {
+            let Some(file) = imported.blob(&digest)? else { return cache.read(&client, &digest) };
+            let size =
+                file.metadata().map_err(|source| StoreError::Read { path: imported.path(&digest), source })?.len();
+            Ok(Some((Held::open(file).reader(&client), size)))
         });
-        let Some((path, file)) = look.await.map_err(|_| StoreError::Interrupted)?? else { return Ok(None) };
-        let size = file.metadata().map_err(|source| StoreError::Read { path, source })?.len();
-        Ok(Some(Blob::Kept { file: Arc::new(file), size }))
+        let here = look.await.map_err(|_| StoreError::Interrupted)??;
+        Ok(here.map(|(reader, size)| Blob::Kept { reader, size }))
     }
 
     /// Asks the upstream, once however many want to know, and keeps the answer.
     fn fetch_manifest(
         &self,
+        client: &Client,
         upstream: &Arc<Upstream>,
         name: &RepositoryName,
         by: &ManifestReference,
@@ -221,14 +297,15 @@ impl Store {
         if let Some(other) = fetching.get(&key).and_then(WeakShared::upgrade) {
             return other;
         }
-        let (upstream, cache, name, by) = (upstream.clone(), self.cache.clone(), name.clone(), by.clone());
+        let (client, upstream, cache) = (client.clone(), upstream.clone(), self.cache.clone());
+        let (name, by) = (name.clone(), by.clone());
         let fetched: Fetching = async move {
             let bytes = match upstream.manifest(&name, &by).await {
                 Err(error) if error.may_pass() => upstream.manifest(&name, &by).await?,
                 first => first?,
             };
             let manifest = Manifest::new(bytes).ok_or_else(|| upstream.corrupted("no manifest"))?;
-            cache.make_room(manifest.bytes.len() as u64)?;
+            let _room = cache.reserve(&client, manifest.bytes.len() as u64)?;
             cache.content().keep_bytes(&manifest.bytes)?;
             if let ManifestReference::Tag(tag) = &by {
                 cache.content().set_tag(&name, tag, &manifest.digest)?;

@@ -12,6 +12,7 @@ use super::config::Config;
 use super::error::RunError;
 use super::init;
 use super::options::{MountSet, RootMethod, RunOptions};
+use super::printable::printable;
 use super::program::Program;
 use super::signals::Held;
 use super::user::User;
@@ -63,7 +64,7 @@ fn set_up_container(options: &RunOptions) -> Result<(), RunError> {
 /// Says where this process is, on standard error: standard output belongs to the command.
 fn print_working_directory() -> Result<(), RunError> {
     let directory = std::env::current_dir().map_err(RunError::WorkingDirectory)?;
-    eprintln!("Working directory: {}", directory.display());
+    eprintln!("Working directory: {}", printable(directory.display()));
     Ok(())
 }
 

@@ -14,6 +14,7 @@ use base64::engine::general_purpose::STANDARD;
 use serde::Deserialize;
 
 use self::helper::ask_helper;
+use super::printable::printable;
 
 /// A user's name and password. It cannot be printed by mistake: there is no Debug.
 pub struct Credentials {
@@ -35,11 +36,17 @@ pub enum CredentialsError {
     Login { registry: String, path: PathBuf },
     #[error("the login for {registry} is an identity token, which Newroot cannot use; log in with a password")]
     IdentityToken { registry: String },
-    #[error("cannot run {helper}, which Docker's config.json names; install it, or log in again")]
+    #[error(
+        "cannot run {helper}, which Docker's config.json names; install it, or log in again",
+        helper = printable(.helper)
+    )]
     RunHelper { helper: String, source: io::Error },
-    #[error("{helper} has no password for {registry}: {message}")]
+    #[error(
+        "{helper} has no password for {registry}: {message}",
+        helper = printable(.helper), message = printable(.message)
+    )]
     Helper { helper: String, registry: String, message: String },
-    #[error("{helper} does not answer as a credential helper does")]
+    #[error("{helper} does not answer as a credential helper does", helper = printable(.helper))]
     HelperAnswer { helper: String, source: serde_json::Error },
 }
 

@@ -20,7 +20,7 @@
 //!
 //! [`error`] has a variant for each call that can fail. What the kernel's one word means is found out by [`privilege`],
 //! [`mount_table`] and [`program`]; [`nearest`] finds a mistyped name's neighbour. [`process`] has the only
-//! `unsafe` code, [`certificates`] mends a machine that has none, and [`credentials`] finds passwords; they teach nothing
+//! `unsafe` code, [`printable`] keeps strangers' text from commanding the terminal, [`certificates`] mends a machine that has none, and [`credentials`] finds passwords; they teach nothing
 //! about containers.
 
 mod attend;
@@ -39,6 +39,7 @@ mod nearest;
 mod options;
 mod parent;
 mod platform;
+mod printable;
 mod privilege;
 mod process;
 mod program;
@@ -62,6 +63,7 @@ pub use mount_table::{explain as explain_pivot, why_not_mount};
 pub use options::{MountSet, Propagation, PullOptions, RootMethod, RunOptions};
 pub use parent::run;
 pub use platform::{InvalidPlatform, Platform};
+pub use printable::{printable, printable_lines};
 pub use privilege::has_capability;
 pub use process::{clone, default_signals};
 pub use program::wants;

@@ -3,6 +3,8 @@
 use std::ffi::OsString;
 use std::path::PathBuf;
 
+use clap::builder::FalseyValueParser;
+
 use super::image::Image;
 use super::platform::Platform;
 use super::registry::Registry;
@@ -22,6 +24,9 @@ pub struct PullOptions {
     /// The directory below which images are unpacked
     #[arg(long, value_name = "DIR", default_value = "/fs")]
     pub fs: PathBuf,
+    /// Let all users of this machine into the image's directory, and so execute its set-user-ID programs
+    #[arg(long, env = "NEWROOT_OPEN", value_parser = FalseyValueParser::new())]
+    pub open: bool,
     /// The kind of machine the image is for, instead of this one
     #[arg(long, value_name = "OS/ARCH[/VARIANT]")]
     pub platform: Option<Platform>,

@@ -6,6 +6,8 @@ use std::io::{IsTerminal, stderr};
 
 use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
 
+use super::printable::printable;
+
 /// Shows the progress of one pull.
 pub struct Progress {
     bars: Option<MultiProgress>,
@@ -24,7 +26,7 @@ impl Progress {
     /// Begins with a layer, number so-and-so `of` the image's, of this compressed size in bytes.
     pub fn layer(&self, number: usize, of: usize, digest: &str, bytes: u64) -> LayerProgress {
         // The beginning of a digest is enough to tell one from the other.
-        let name = format!("layer {number}/{of} {digest:.19}…");
+        let name = format!("layer {number}/{of} {}…", printable(format_args!("{digest:.19}")));
         let bar = self.bars.as_ref().map(|bars| {
             let bar = bars.add(ProgressBar::new(bytes));
             bar.set_style(style());

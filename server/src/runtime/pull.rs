@@ -56,7 +56,7 @@ pub enum Pulled {
 /// it has begun; a pull that is killed leaves that to the next one.
 pub fn pull(options: &PullOptions, progress: &Progress) -> Result<Pulled, PullError> {
     let connection = connect(options)?;
-    let place = Place::lock(&options.image, &options.fs)?;
+    let place = Place::lock(&options.image, &options.fs, options.open)?;
     let mut room = Room::below(place.directory());
     // Threads for the layers that are on their way; this one unpacks.
     let mut tokio = tokio::runtime::Builder::new_multi_thread();

@@ -7,12 +7,13 @@ use std::sync::{Arc, Condvar, Mutex};
 use std::thread;
 
 use newroot::http::mirror;
-use newroot::registry::{Store, Upstream};
+use newroot::registry::{Client, Limits, Store, Upstream};
 
 /// A mirror on a free port, served until the end of the test.
 pub struct Mirror {
     address: String,
-    _runtime: tokio::runtime::Runtime,
+    store: Arc<Store>,
+    runtime: Arc<tokio::runtime::Runtime>,
 }
 
 impl Mirror {
@@ -25,16 +26,31 @@ impl Mirror {
     /// The same, with a cache of so many bytes.
     pub fn start_limited(state: &Path, upstream: &str, bytes: u64) -> Mirror {
         newroot::runtime::ensure_certificates().unwrap();
-        Mirror::serve(Store::with_cache_limit(state, Some(Mirror::upstream(upstream)), bytes).unwrap())
+        Mirror::start_with(state, upstream, Limits { cache: bytes, ..Limits::default() })
+    }
+
+    /// The same, with limits of the test's own.
+    pub fn start_with(state: &Path, upstream: &str, limits: Limits) -> Mirror {
+        Mirror::serve(Store::limited(state, Some(Mirror::upstream(upstream)), limits).unwrap())
     }
 
     /// Serves what a store has.
     pub fn serve(store: Store) -> Mirror {
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
+        Mirror::listen(store.into(), runtime.into())
+    }
+
+    /// The same mirror as another lab has it.
+    pub fn of_another_lab(&self) -> Mirror {
+        Mirror::listen(self.store.clone(), self.runtime.clone())
+    }
+
+    fn listen(store: Arc<Store>, runtime: Arc<tokio::runtime::Runtime>) -> Mirror {
         let listener = runtime.block_on(tokio::net::TcpListener::bind("127.0.0.1:0")).unwrap();
         let address = listener.local_addr().unwrap().to_string();
-        runtime.spawn(async move { axum::serve(listener, mirror::router(Arc::new(store))).await });
-        Mirror { address, _runtime: runtime }
+        let router = mirror::router(store.clone(), Client::new());
+        runtime.spawn(async move { axum::serve(listener, router).await });
+        Mirror { address, store, runtime }
     }
 
     /// An upstream at this address.
@@ -173,4 +189,76 @@ pub fn noise(length: u64) -> Vec<u8> {
     let mut bytes = Vec::new();
     std::fs::File::open("/dev/urandom").unwrap().take(length).read_to_end(&mut bytes).unwrap();
     bytes
+}
+
+/// A proxy before a registry that never answers a request for a path with `/slow/` in it.
+pub struct Sluggish {
+    address: String,
+    held: Arc<(Mutex<Held>, Condvar)>,
+}
+
+/// The requests that are not answered.
+#[derive(Clone, Copy, Default)]
+pub struct Held {
+    /// Those whose client waits.
+    pub now: usize,
+    /// The most that there were at once.
+    pub most: usize,
+    /// All that there ever were.
+    pub ever: usize,
+}
+
+impl Sluggish {
+    /// Starts one. Its threads end with the test's process.
+    pub fn start(registry: &str) -> Sluggish {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap().to_string();
+        let held = Arc::new((Mutex::new(Held::default()), Condvar::new()));
+        let (registry, counted) = (registry.to_owned(), held.clone());
+        thread::spawn(move || {
+            for client in listener.incoming() {
+                let (client, registry, counted) = (client.unwrap(), registry.clone(), counted.clone());
+                thread::spawn(move || Sluggish::pass(client, &registry, &counted));
+            }
+        });
+        Sluggish { address, held }
+    }
+
+    fn pass(mut client: TcpStream, registry: &str, counted: &(Mutex<Held>, Condvar)) {
+        let mut reader = BufReader::new(client.try_clone().unwrap());
+        let mut head = String::new();
+        while !head.ends_with("\r\n\r\n") {
+            if reader.read_line(&mut head).unwrap_or(0) == 0 {
+                return;
+            }
+        }
+        if head.lines().next().unwrap().contains("/slow/") {
+            let count = |change: &dyn Fn(&mut Held)| {
+                change(&mut counted.0.lock().unwrap());
+                counted.1.notify_all();
+            };
+            count(&|held| {
+                (held.now, held.ever) = (held.now + 1, held.ever + 1);
+                held.most = held.most.max(held.now);
+            });
+            // Until the client hangs up.
+            let _ = reader.read(&mut [0]);
+            count(&|held| held.now -= 1);
+            return;
+        }
+        // One request a connection, so that each is looked at.
+        let mut server = TcpStream::connect(registry).unwrap();
+        let _ = server.write_all(head.replacen("\r\n", "\r\nConnection: close\r\n", 1).as_bytes());
+        let _ = std::io::copy(&mut server, &mut client);
+    }
+
+    /// `http://127.0.0.1:PORT`.
+    pub fn url(&self) -> String {
+        format!("http://{}", self.address)
+    }
+
+    /// Waits until this is so of the requests that are not answered. Returns them.
+    pub fn until(&self, is_so: impl Fn(&Held) -> bool) -> Held {
+        *self.held.1.wait_while(self.held.0.lock().unwrap(), |held| !is_so(held)).unwrap()
+    }
 }

@@ -22,7 +22,7 @@ const MODULES: &[(&str, &[&str])] = &[
     ("defence", &[]),
     ("lessons", &["checks", "runtime", "sys"]),
     ("checks", &[]),
-    ("registry", &["runtime", "sys"]),
+    ("registry", &["defence", "runtime", "sys"]),
     ("runtime", &[]),
     ("user", &["sys"]),
     ("sys", &[]),

@@ -4,6 +4,7 @@
 #![allow(clippy::unwrap_used, reason = "a test that cannot be set up fails")]
 
 mod archives;
+mod closed;
 #[path = "../common/mod.rs"]
 mod common;
 mod end_to_end;
@@ -13,4 +14,5 @@ mod model;
 mod properties;
 mod reference;
 mod registries;
+mod strangers_words;
 mod unpack;

@@ -11,3 +11,4 @@ mod lessons;
 mod mirror;
 mod mirror_cache;
 mod mirror_streaming;
+mod mirror_turns;

@@ -127,6 +127,10 @@ fn the_labs_rootfs_is_unpacked_once() {
     assert_eq!((&again, fs::metadata(&again).unwrap().ino()), (&rootfs, inode), "the second call unpacks nothing");
     assert_eq!(names_in(&state.path().join("images")).len(), 1);
     assert_eq!(fs::metadata(rootfs.parent().unwrap()).unwrap().mode() & 0o777, 0o755);
+    for closed in ["images", "imported", "cache"] {
+        let mode = fs::metadata(state.path().join(closed)).unwrap().mode() & 0o777;
+        assert_eq!(mode, 0o700, "the set-user-ID programs in {closed} are nobody else's");
+    }
 }
 
 #[test]

@@ -58,12 +58,14 @@ fn what_was_asked_for_longest_ago_goes_first_even_after_a_restart() {
 }
 
 #[test]
-fn a_blob_larger_than_the_cache_is_served_all_the_same() {
+fn a_blob_larger_than_the_cache_is_refused_with_the_reason() {
     let registry = Registry::start();
     let state = tempfile::tempdir().unwrap();
-    let (a, a_path) = push(&registry, "a", 400_000);
+    let (_, a_path) = push(&registry, "a", 400_000);
     let mirror = Mirror::start_limited(state.path(), &registry.url(), 1000);
-    gets(&mirror, &a_path, &a);
+    let message = mirror.refuses(&format!("GET {a_path}"), 507, "UNKNOWN");
+    assert!(message.contains("takes 1000 bytes in all") && message.contains("--cache-limit"), "{message}");
+    assert_eq!(names_in(&state.path().join("cache/unfinished")), [""; 0]);
 }
 
 #[test]
@@ -103,6 +105,68 @@ fn what_is_being_read_is_not_evicted() {
     assert_eq!((there(&a), there(&b), there(&c)), (true, false, true));
     slow.read_to_end(&mut body).unwrap();
     assert_eq!(Digest::of(&body), a);
+}
+
+/// How many bytes the cache takes of the disk, with what has no name any more.
+fn taken(state: &Path) -> u64 {
+    let length = |path: &Path| fs::metadata(path).map_or(0, |metadata| metadata.len());
+    let named = ["blobs/sha256", "unfinished"].map(|place| state.join("cache").join(place));
+    let named = named.iter().flat_map(|place| fs::read_dir(place).unwrap()).map(|entry| length(&entry.unwrap().path()));
+    let open = fs::read_dir("/proc/self/fd").unwrap().filter_map(|entry| {
+        let path = entry.unwrap().path();
+        let target = fs::read_link(&path).ok()?;
+        let target = target.to_str()?;
+        (target.starts_with(state.to_str()?) && target.ends_with(" (deleted)")).then(|| length(&path))
+    });
+    named.sum::<u64>() + open.sum::<u64>()
+}
+
+#[test]
+fn a_lab_that_reads_slowly_does_not_make_the_cache_pass_its_limit_and_gives_way_to_others() {
+    let limit = 40 << 20;
+    let registry = Registry::start();
+    let state = tempfile::tempdir().unwrap();
+    let [(a, a_path), (b, b_path), (c, c_path)] = ["a", "b", "c"].map(|name| push(&registry, name, 16 << 20));
+    let mirror = Mirror::start_limited(state.path(), &registry.url(), limit);
+    // Not read on: the first bytes are here, and then the kernel's buffers are full.
+    let slow = [(&a, &a_path), (&b, &b_path)].map(|(digest, path)| {
+        let (_, mut stream) = mirror.begin(&format!("GET {path} HTTP/1.1\r\n"));
+        let mut body = vec![0; 1000];
+        stream.read_exact(&mut body).unwrap();
+        while !cached(state.path(), digest).exists() {
+            std::thread::yield_now();
+        }
+        (stream, body)
+    });
+    let message = mirror.refuses(&format!("GET {c_path}"), 507, "UNKNOWN");
+    assert!(message.contains("what is in it is being read; wait"), "{message}");
+    assert!(taken(state.path()) <= limit, "{}", taken(state.path()));
+    // Somebody who takes less has the better right.
+    gets(&mirror.of_another_lab(), &c_path, &c);
+    assert!(taken(state.path()) <= limit, "{}", taken(state.path()));
+    let whole = slow.map(|(mut stream, mut body)| stream.read_to_end(&mut body).map(|_| Digest::of(&body)).ok());
+    assert_eq!(whole.iter().zip([&a, &b]).filter(|(got, all)| got.as_ref() == Some(*all)).count(), 1, "one gave way");
+    assert!(taken(state.path()) <= limit, "{}", taken(state.path()));
+}
+
+#[test]
+fn what_comes_wrong_or_is_given_up_takes_nothing_of_the_disk_from_those_who_have_it_open() {
+    let registry = Registry::start();
+    let state = tempfile::tempdir().unwrap();
+    let (digest, path) = push(&registry, "a", 16 << 20);
+    let file = registry.blob_file(&digest);
+    let mut bytes = fs::read(&file).unwrap();
+    *bytes.last_mut().unwrap() ^= 1;
+    fs::write(&file, bytes).unwrap();
+    let mirror = Mirror::start(state.path(), Some(&registry.url()));
+    let (_, mut slow) = mirror.begin(&format!("GET {path} HTTP/1.1\r\n"));
+    slow.read_exact(&mut [0; 1000]).unwrap();
+    // It has come when whoever reads it fast has got what there is.
+    mirror.ask_bare(&format!("GET {path} HTTP/1.1\r\n"));
+    while taken(state.path()) > 0 {
+        std::thread::yield_now();
+    }
+    assert!(!cached(state.path(), &digest).exists());
 }
 
 #[test]

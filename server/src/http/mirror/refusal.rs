@@ -3,10 +3,12 @@
 use std::io;
 use std::sync::Arc;
 
+use axum::extract::State;
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 
-use crate::registry::StoreError;
+use crate::registry::{Client, StoreError};
+use crate::runtime::printable;
 
 /// Why a request gets no content.
 #[derive(Debug)]
@@ -46,28 +48,61 @@ impl IntoResponse for Refusal {
             Refusal::Range(size) => {
                 (StatusCode::RANGE_NOT_SATISFIABLE, "SIZE_INVALID", format!("the blob has {size} bytes"))
             }
-            Refusal::Store(error) => (status_of(error), error.code(), error.to_string()),
+            // Parts of it are an upstream's own words, and its client may print them.
+            Refusal::Store(error) => (status_of(error), error.code(), printable(error)),
         };
-        if status.is_server_error() {
-            tracing::warn!("registry mirror: {status} {message}");
-        }
-        let body = serde_json::json!({ "errors": [{ "code": code, "message": message }] });
+        let body = serde_json::json!({ "errors": [{ "code": code, "message": &message }] });
         let mut response = (status, axum::Json(body)).into_response();
         if let Refusal::Range(size) = self {
             let range = HeaderValue::from_str(&format!("bytes */{size}"));
             response.headers_mut().extend(range.ok().map(|range| (header::CONTENT_RANGE, range)));
         }
+        if let Refusal::Store(error) = &self
+            && let Some(seconds) = retry_after(error)
+        {
+            response.headers_mut().insert(header::RETRY_AFTER, seconds.into());
+        }
+        response.extensions_mut().insert(Said(message));
         response
     }
 }
+
+/// What a refusal says, for the log.
+#[derive(Clone)]
+struct Said(String);
+
+/// Notes in the server's log what has gone wrong on this side; not more of it than a client may cause.
+pub async fn log(State(client): State<Client>, response: Response) -> Response {
+    if response.status().is_server_error()
+        && let Some(Said(message)) = response.extensions().get()
+        && client.may_log()
+    {
+        tracing::warn!("registry mirror: {} {message}", response.status());
+    }
+    response
+}
+
+/// In how many seconds it is worth while to ask again, where we know (RFC 9110, section 10.2.3).
+fn retry_after(error: &StoreError) -> Option<u64> {
+    match error {
+        StoreError::TooManyFailures { seconds } => Some(*seconds),
+        StoreError::QueueFull { .. } => Some(QUEUE_PAUSE),
+        _ => None,
+    }
+}
+
+/// By when some of what fills a queue is likely to have gone.
+const QUEUE_PAUSE: u64 = 5;
 
 fn status_of(error: &StoreError) -> StatusCode {
     match error {
         StoreError::NameInvalid | StoreError::DigestInvalid => StatusCode::BAD_REQUEST,
         StoreError::ManifestUnknown | StoreError::BlobUnknown | StoreError::NameUnknown => StatusCode::NOT_FOUND,
         StoreError::Unauthorized { .. } | StoreError::NotMirrored { .. } => StatusCode::FORBIDDEN,
-        StoreError::TooManyRequests { .. } => StatusCode::TOO_MANY_REQUESTS,
-        StoreError::DiskFull { .. } => StatusCode::INSUFFICIENT_STORAGE,
+        StoreError::TooManyRequests { .. } | StoreError::QueueFull { .. } | StoreError::TooManyFailures { .. } => {
+            StatusCode::TOO_MANY_REQUESTS
+        }
+        StoreError::DiskFull { .. } | StoreError::CacheFull { .. } => StatusCode::INSUFFICIENT_STORAGE,
         StoreError::Write { source, .. } if source.kind() == io::ErrorKind::StorageFull => {
             StatusCode::INSUFFICIENT_STORAGE
         }

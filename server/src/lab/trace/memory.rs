@@ -7,6 +7,8 @@ use std::io::IoSliceMut;
 use nix::sys::uio::{RemoteIoVec, process_vm_readv};
 use nix::unistd::Pid;
 
+use crate::runtime::printable;
+
 /// The longest path that the kernel takes, with its zero byte (path_resolution(7)).
 pub const LONGEST: usize = 4096;
 /// As many characters of a text are shown.
@@ -103,15 +105,7 @@ pub fn quoted(bytes: &[u8]) -> String {
 fn escaped(c: char) -> String {
     match c {
         '"' | '\\' => format!("\\{c}"),
-        '\n' => "\\n".to_owned(),
-        '\t' => "\\t".to_owned(),
-        c if c.is_ascii_control() => format!("\\x{:02x}", u32::from(c)),
-        c if c.is_control()
-            || matches!(c, '\u{ad}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}') =>
-        {
-            format!("\\u{:04x}", u32::from(c))
-        }
-        c => c.to_string(),
+        c => printable(c),
     }
 }
 

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use super::super::error::StoreError;
 use super::super::name::Digest;
+use crate::runtime::printable;
 
 /// Why nothing was imported.
 #[derive(Debug, thiserror::Error)]
@@ -26,19 +27,25 @@ pub enum ImportError {
     NoName { path: PathBuf },
     #[error("{path} has {count} images, and there is one name; leave it out, so that they keep their own")]
     Several { path: PathBuf, count: usize },
-    #[error("`{name}` is not a name for an image; names look like `alpine:3.20` or `registry.example/team/app:1`")]
+    #[error(
+        "`{name}` is not a name for an image; names look like `alpine:3.20` or `registry.example/team/app:1`",
+        name = printable(.name)
+    )]
     Name { name: String },
-    #[error("`{name}` is missing: this is not all of the image")]
+    #[error("`{name}` is missing: this is not all of the image", name = printable(.name))]
     Missing { name: String },
-    #[error("`{name}` is not as the image specification has it")]
+    #[error("`{name}` is not as the image specification has it", name = printable(.name))]
     Json { name: String },
-    #[error("`{name}` has more than {limit} bytes")]
+    #[error("`{name}` has more than {limit} bytes", name = printable(.name))]
     TooLarge { name: String, limit: u64 },
     #[error("indexes within indexes, more than {limit} deep")]
     Nested { limit: usize },
-    #[error("cannot copy `{name}`")]
+    #[error("cannot copy `{name}`", name = printable(.name))]
     Copy { name: String, source: io::Error },
-    #[error("`{name}` is damaged: it has the digest {}, not {}", actual.as_str(), digest.as_str())]
+    #[error(
+        "`{name}` is damaged: it has the digest {}, not {}",
+        actual.as_str(), digest.as_str(), name = printable(.name)
+    )]
     Digest { name: String, digest: Digest, actual: Digest },
     #[error("the image's configuration names {wanted} layers, and there are {there}")]
     Layers { wanted: usize, there: usize },

@@ -5,6 +5,7 @@ use std::process::{Command, Output, Stdio};
 
 use serde::Deserialize;
 
+use super::super::printable::printable_lines;
 use super::{Credentials, CredentialsError, host_of};
 
 /// Asks `docker-credential-NAME get` for a registry, whose name goes to its standard input.
@@ -37,12 +38,8 @@ struct Answer {
 }
 
 fn run(helper: &str, registry: &str) -> io::Result<Output> {
-    let mut process = Command::new(helper)
-        .arg("get")
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::inherit())
-        .spawn()?;
+    let mut process =
+        Command::new(helper).arg("get").stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn()?;
     if let Some(mut input) = process.stdin.take() {
         match input.write_all(registry.as_bytes()) {
             // It may have answered without reading.
@@ -50,5 +47,8 @@ fn run(helper: &str, registry: &str) -> io::Result<Output> {
             _ => {}
         }
     }
-    process.wait_with_output()
+    let output = process.wait_with_output()?;
+    // What it says beside its answer is for the user, though not for the terminal.
+    eprint!("{}", printable_lines(String::from_utf8_lossy(&output.stderr)));
+    Ok(output)
 }

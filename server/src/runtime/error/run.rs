@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use nix::errno::Errno;
 
+use super::super::printable::printable;
 use super::PullError;
 
 /// Why a container was not run.
@@ -67,7 +68,10 @@ pub enum RunError {
     ReadConfig { path: PathBuf, source: io::Error },
     #[error("the image's configuration {path} is not what an image has; remove it, and pull the image again")]
     BadConfig { path: PathBuf, source: serde_json::Error },
-    #[error("the image wants to run as `{user}`, and its /etc/passwd or /etc/group does not know that name; {known}")]
+    #[error(
+        "the image wants to run as `{user}`, and its /etc/passwd or /etc/group does not know that name; {known}",
+        user = printable(.user), known = printable(.known)
+    )]
     UnknownUser { user: String, known: String },
     #[error("cannot setgroups(2): {errno}; a user namespace without a range of ids does not allow it")]
     SetGroups { errno: Errno },
@@ -81,27 +85,32 @@ pub enum RunError {
     ImageDirectory { image: String, path: PathBuf, errno: Errno },
     #[error("{image} names no program to run; name one after the image")]
     NoCommand { image: String },
-    #[error("exec {program} in {image}: no such file; {hint}")]
+    #[error("exec {program} in {image}: no such file; {hint}", program = printable(.program), hint = printable(.hint))]
     NoSuchProgram { program: String, image: String, hint: String },
-    #[error("exec {program} in {image}: the file is there, but not {interpreter}, which it has to be run by; {hint}")]
+    #[error(
+        "exec {program} in {image}: the file is there, but not {interpreter}, which it has to be run by; {hint}",
+        program = printable(.program), interpreter = printable(.interpreter), hint = printable(.hint)
+    )]
     NoInterpreter { program: String, image: String, interpreter: String, hint: String },
     #[error(
         "exec {program} in {image}: it is built for {machine}, and this machine is {here}; pull an image for this one",
-        here = std::env::consts::ARCH
+        here = std::env::consts::ARCH, program = printable(.program), machine = printable(.machine)
     )]
     ForeignArchitecture { program: String, image: String, machine: String },
     #[error(
         "exec {program} in {image}: ENOEXEC: it is neither machine code nor a script that names its interpreter; begin it \
-         with a line like #!/bin/sh, or run /bin/sh {program}"
+         with a line like #!/bin/sh, or run /bin/sh {program}",
+        program = printable(.program)
     )]
     NoFormat { program: String, image: String },
-    #[error("exec {program} in {image}: EACCES: it is a directory")]
+    #[error("exec {program} in {image}: EACCES: it is a directory", program = printable(.program))]
     IsDirectory { program: String, image: String },
     #[error(
-        "exec {program} in {image}: EACCES: it may not be executed by anybody (mode {mode:03o}); chmod +x allows it"
+        "exec {program} in {image}: EACCES: it may not be executed by anybody (mode {mode:03o}); chmod +x allows it",
+        program = printable(.program)
     )]
     NotExecutable { program: String, image: String, mode: u32 },
-    #[error("exec {program} in {image}: {errno}; see execve(2)")]
+    #[error("exec {program} in {image}: {errno}; see execve(2)", program = printable(.program))]
     Exec { program: String, image: String, errno: Errno },
 }
 

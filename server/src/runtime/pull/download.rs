@@ -10,6 +10,7 @@ use oci_client::client::BlobResponse;
 use sha2::{Digest, Sha256};
 
 use super::super::error::PullError;
+use super::super::printable::printable;
 use super::connection::{Connection, innermost};
 use super::place::Scratch;
 use super::retry::Patience;
@@ -33,8 +34,8 @@ impl Blob {
 impl fmt::Display for Blob {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Blob::Layer(digest) => write!(formatter, "layer {digest}"),
-            Blob::Configuration(digest) => write!(formatter, "configuration {digest}"),
+            Blob::Layer(digest) => write!(formatter, "layer {}", printable(digest)),
+            Blob::Configuration(digest) => write!(formatter, "configuration {}", printable(digest)),
         }
     }
 }

@@ -1,9 +1,9 @@
 //! An image's directory on disk: the rootfs, beside it the digest it came from, and during a pull what is not finished.
 //! Whenever a pull stops, by an error or by a signal, the rootfs is either the old one or the new one.
 
-use std::fs::{self, DirBuilder, File};
+use std::fs::{self, DirBuilder, File, Permissions};
 use std::io;
-use std::os::unix::fs::DirBuilderExt;
+use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 use nix::fcntl::{Flock, FlockArg};
@@ -31,16 +31,23 @@ impl Scratch {
 }
 
 impl Place {
-    /// Makes the directory where it is missing, and takes the lock.
-    pub fn lock(image: &Image, fs: &Path) -> Result<Place, PullError> {
+    /// Makes the directory where it is missing, closes it to other users unless it is to be `open`, and takes the lock.
+    pub fn lock(image: &Image, fs: &Path, open: bool) -> Result<Place, PullError> {
         let path = image.directory(fs);
         let mut made: Vec<_> = path.ancestors().take_while(|path| !path.exists()).map(Path::to_owned).collect();
         made.reverse();
         let cannot_make = |reason| PullError::MakeDirectory { path: path.clone(), reason };
         fs::create_dir_all(&path).map_err(cannot_make)?;
-        let open = File::open(&path).map_err(cannot_make)?;
+        let directory = File::open(&path).map_err(cannot_make)?;
+        // Any user could execute a set-user-ID program of the image, and be its owner. In a container the rootfs is `/`, and
+        // nobody has to get through this directory.
+        let mode = if open { 0o755 } else { 0o700 };
+        let status = directory.metadata().map_err(cannot_make)?;
+        if status.permissions().mode() & 0o777 != mode {
+            directory.set_permissions(Permissions::from_mode(mode)).map_err(cannot_make)?;
+        }
         // The kernel gives the lock back when this process ends, in whatever way.
-        match Flock::lock(open, FlockArg::LockExclusiveNonblock) {
+        match Flock::lock(directory, FlockArg::LockExclusiveNonblock) {
             Ok(lock) => Ok(Place { directory: path, made, _lock: lock }),
             Err((_, errno)) => Err(PullError::Lock { image: image.to_string(), path, errno }),
         }
