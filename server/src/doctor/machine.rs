@@ -16,7 +16,7 @@ use crate::lab::uid_range::UidRange;
 use crate::runtime::{Registry, has_capability, trees_of_version_1};
 
 /// The capabilities that labs are made with, by their numbers (capabilities(7)).
-const CAPABILITIES: [(&str, u32); 8] = [
+const CAPABILITIES: [(&str, u32); 9] = [
     ("CHOWN", 0),
     ("DAC_OVERRIDE", 1),
     ("KILL", 5),
@@ -25,6 +25,7 @@ const CAPABILITIES: [(&str, u32); 8] = [
     ("SETPCAP", 8),
     ("SYS_PTRACE", 19),
     ("SYS_ADMIN", 21),
+    ("MKNOD", 27),
 ];
 
 /// The oldest kernel that will do.

@@ -47,6 +47,7 @@ fn whatever_is_missing_has_a_line_with_its_mend() {
         ("setpriv --reuid 1000 --clear-groups", "", "root: this is user 1000", "start it with sudo"),
         ("setpriv --bounding-set -sys_ptrace", "", "root: without SYS_PTRACE", "--cap-add SYS_PTRACE"),
         ("setpriv --bounding-set -chown", "", "root: without CHOWN", "--cap-add CHOWN"),
+        ("setpriv --bounding-set -mknod", "", "root: without MKNOD", "--cap-add MKNOD"),
         (
             "mount -t ramfs ramfs DIR;",
             "",
