@@ -35,7 +35,8 @@ pub fn run(options: &RunOptions, arguments: impl Iterator<Item = OsString>) -> R
     }
     let arguments: Vec<CString> = arguments.map(to_c_string).collect();
     let again = |verb| [c"newroot".to_owned(), verb].into_iter().chain(arguments.iter().cloned()).collect::<Vec<_>>();
-    if !options.rootfs().is_dir() {
+    // One that only root may get at is there: what else is lacking, the calls below say better.
+    if let Ok(false) = options.rootfs().try_exists() {
         pull_first(options)?;
         // Pulling takes threads and memory; clone(2) below must find this process as fresh as if it had just started.
         let Err(errno) = execv(c"/proc/self/exe", &again(c"run".to_owned()));
