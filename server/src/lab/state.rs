@@ -95,7 +95,7 @@ impl Lab {
             machine_id: MachineId(format!("{:016x}", getrandom::u64().map_err(io::Error::other)?)),
             terminals: Terminals::new(config.limits.terminals as usize),
             descriptions: RefCell::default(),
-            trace: Trace::new(views.clone()),
+            trace: Trace::new(views.clone(), config.defences.clone()),
             views,
             zygote: Zygote::new(prepared.zygote)?,
             overlay: prepared.overlay,
