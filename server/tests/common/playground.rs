@@ -86,7 +86,7 @@ impl Playground {
     pub async fn bridge(&mut self) {
         let keeper = self.keeper();
         let progress = ProgressStore::open(self.directory.path().join("second-progress")).unwrap();
-        let (classroom, _arrivals) = Classroom::new(keeper, 0, progress);
+        let (classroom, _arrivals) = Classroom::new(keeper, 0, progress, None);
         assert!(classroom.find_labs().await > 0, "the second server starts no lab of its own");
         let state = self.directory.path().join("second");
         let store = std::sync::Arc::new(Store::open(&state, None).unwrap());
