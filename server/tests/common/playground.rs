@@ -98,6 +98,11 @@ impl Playground {
         self.bridge = Some(path);
     }
 
+    /// The flags of the next server.
+    pub fn arguments(&mut self) -> &mut Vec<String> {
+        &mut self.arguments
+    }
+
     /// Ends the server by a signal and starts another one on the same directories.
     pub fn restart_after(&mut self, signal: Signal) {
         kill(self.pid(), signal).unwrap();
