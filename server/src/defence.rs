@@ -35,6 +35,12 @@ pub enum Defence {
     Turns,
     /// The mirror's cache refuses what would pass its limit while all of it is being read.
     CacheLimit,
+    /// A thread that the lab process holds is let go, or reaped, however its call ends.
+    Reaping,
+    /// No call of the lab process sleeps for long: an alarm interrupts it.
+    Alarm,
+    /// The server ends labs that outlive their time, or answer nobody.
+    Warden,
 }
 
 /// Which defences stand: all of them, but for those that a test has turned off.

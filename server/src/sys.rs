@@ -6,11 +6,13 @@ use std::fs::File;
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, FromRawFd, OwnedFd, RawFd};
 use std::path::Path;
+use std::time::Duration;
 
+use nix::NixPath;
 use nix::errno::Errno;
-use nix::sys::socket::{ControlMessageOwned, MsgFlags};
+use nix::sys::signal::{SaFlags, SigAction, SigHandler, SigSet, Signal, sigaction};
+use nix::sys::time::TimeSpec;
 use nix::unistd::Pid;
-use nix::{NixPath, cmsg_space};
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 
@@ -67,20 +69,88 @@ pub fn watch_priority(fd: OwnedFd) -> io::Result<AsyncFd<OwnedFd>> {
 }
 
 /// Receives one message and the descriptors that came with it (at most four; they close on exec).
-/// 0 bytes means that the other end is closed.
+/// 0 bytes means that the other end is closed. A message with more descriptors is InvalidData, and none of them stays open.
 pub fn receive(socket: impl AsFd, buffer: &mut [u8]) -> io::Result<(usize, Vec<OwnedFd>)> {
-    let mut space = cmsg_space!([RawFd; 4]);
-    let mut parts = [io::IoSliceMut::new(buffer)];
-    let flags = MsgFlags::MSG_CMSG_CLOEXEC;
-    let message = nix::sys::socket::recvmsg::<()>(socket.as_fd().as_raw_fd(), &mut parts, Some(&mut space), flags)?;
+    // Not by nix, whose iterator refuses a message with too many descriptors, and leaves open those that fitted.
+    // SAFETY: it only computes.
+    const SPACE: usize = unsafe { libc::CMSG_SPACE(4 * size_of::<RawFd>() as u32) } as usize;
+    // Words, because the kernel wants the headers in it aligned.
+    let mut space = [0u64; SPACE.div_ceil(size_of::<u64>())];
+    let mut part = libc::iovec { iov_base: buffer.as_mut_ptr().cast(), iov_len: buffer.len() };
+    // SAFETY: all of it is integers and pointers, for which zero is a value.
+    let mut header: libc::msghdr = unsafe { std::mem::zeroed() };
+    header.msg_iov = &raw mut part;
+    header.msg_iovlen = 1;
+    header.msg_control = space.as_mut_ptr().cast();
+    header.msg_controllen = SPACE as _;
+    // SAFETY: the header leads to one buffer and one control space of the lengths that it tells, which live through this.
+    let length =
+        Errno::result(unsafe { libc::recvmsg(socket.as_fd().as_raw_fd(), &raw mut header, libc::MSG_CMSG_CLOEXEC) })?;
     let mut descriptors = Vec::new();
-    for control in message.cmsgs()? {
-        if let ControlMessageOwned::ScmRights(numbers) = control {
-            // SAFETY: the kernel has just made these descriptors for this process; nothing else knows them.
-            descriptors.extend(numbers.into_iter().map(|number| unsafe { OwnedFd::from_raw_fd(number) }));
+    // SAFETY: the kernel has filled the control space as far as it now says; the macros walk it to there.
+    let mut control = unsafe { libc::CMSG_FIRSTHDR(&raw const header) };
+    while !control.is_null() {
+        // SAFETY: as above; a header of this kind is followed by whole descriptors up to its length.
+        unsafe {
+            if ((*control).cmsg_level, (*control).cmsg_type) == (libc::SOL_SOCKET, libc::SCM_RIGHTS) {
+                let data = libc::CMSG_DATA(control).cast::<RawFd>();
+                let bytes = (*control).cmsg_len as usize - (data as usize - control as usize);
+                // The kernel has just made these descriptors for this process; nothing else knows them.
+                let fds = (0..bytes / size_of::<RawFd>()).map(|place| data.add(place).read_unaligned());
+                descriptors.extend(fds.map(|fd| OwnedFd::from_raw_fd(fd)));
+            }
+            control = libc::CMSG_NXTHDR(&raw const header, control);
         }
     }
-    Ok((message.bytes, descriptors))
+    if header.msg_flags & libc::MSG_CTRUNC != 0 {
+        return Err(io::Error::new(io::ErrorKind::InvalidData, "a message with more descriptors than any has"));
+    }
+    Ok((length as usize, descriptors))
+}
+
+/// Binds a Unix socket to a name that the kernel chooses (unix(7), "Autobind feature"). A socket is bound but once.
+pub fn autobind(socket: impl AsFd) -> io::Result<()> {
+    let family = libc::sa_family_t::try_from(libc::AF_UNIX).map_err(io::Error::other)?;
+    let length = size_of_val(&family) as libc::socklen_t;
+    // SAFETY: the address is the family alone, as its length says.
+    Errno::result(unsafe { libc::bind(socket.as_fd().as_raw_fd(), (&raw const family).cast(), length) })?;
+    Ok(())
+}
+
+/// A clock that sends one thread SIGALRM, which does nothing but end a sleep in a system call with EINTR (signal(7)).
+#[derive(Debug)]
+pub struct Alarm(libc::c_int);
+
+impl Alarm {
+    /// One for this thread. From here on SIGALRM is harmless in this process.
+    pub fn of_this_thread() -> io::Result<Alarm> {
+        extern "C" fn nothing(_signal: libc::c_int) {}
+        // Without SA_RESTART: the call is to end, not to go on.
+        let action = SigAction::new(SigHandler::Handler(nothing), SaFlags::empty(), SigSet::empty());
+        // SAFETY: the handler does nothing, which is safe at any moment.
+        unsafe { sigaction(Signal::SIGALRM, &action) }?;
+        // SAFETY: the structure is integers and pointers, for which zero is a value.
+        let mut event: libc::sigevent = unsafe { std::mem::zeroed() };
+        event.sigev_notify = libc::SIGEV_THREAD_ID;
+        event.sigev_signo = libc::SIGALRM;
+        event.sigev_notify_thread_id = nix::unistd::gettid().as_raw();
+        let mut timer: libc::c_int = 0;
+        // SAFETY: the kernel reads the event and writes the timer's number. Not by the C library, which has its own.
+        Errno::result(unsafe {
+            libc::syscall(libc::SYS_timer_create, libc::CLOCK_MONOTONIC, &raw const event, &raw mut timer)
+        })?;
+        Ok(Alarm(timer))
+    }
+
+    /// Rings after `first`, and then after each `again`, until it is set anew. No `first` is never.
+    pub fn set(&self, first: Duration, again: Duration) {
+        let time = |duration| *TimeSpec::from_duration(duration).as_ref();
+        let setting = libc::itimerspec { it_interval: time(again), it_value: time(first) };
+        let before = std::ptr::null_mut::<libc::itimerspec>();
+        // SAFETY: the kernel reads the setting; the timer is there as long as this process. Both times are well formed, so
+        // there is no error.
+        unsafe { libc::syscall(libc::SYS_timer_settime, self.0, 0, &raw const setting, before) };
+    }
 }
 
 /// A descriptor that stands for a process and becomes readable when it ends (pidfd_open(2), Linux 5.3).

@@ -6,6 +6,7 @@
 
 pub mod lesson;
 pub mod mount;
+pub mod plain;
 pub mod progress;
 pub mod protocol;
 pub mod reach;

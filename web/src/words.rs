@@ -4,6 +4,7 @@ pub mod calls;
 pub mod mounts;
 
 use shared::mount::{Mount, Propagation};
+use shared::plain::plain;
 use shared::progress::Count;
 use shared::protocol::{EndCause, Exit, View};
 
@@ -162,7 +163,7 @@ pub fn propagation_meaning(propagation: &Propagation) -> &'static str {
 pub fn view(view: &View) -> String {
     match view.processes.first() {
         _ if view.ordinal == 0 => "host".to_owned(),
-        Some(eldest) => eldest.program.clone(),
+        Some(eldest) => plain(&eldest.program),
         None => "mount namespace".to_owned(),
     }
 }
@@ -170,7 +171,7 @@ pub fn view(view: &View) -> String {
 /// A view's processes as `sh(57)`, eldest first.
 pub fn processes(view: &View) -> String {
     let names: Vec<String> =
-        view.processes.iter().map(|process| format!("{}({})", process.program, process.pid)).collect();
+        view.processes.iter().map(|process| format!("{}({})", plain(&process.program), process.pid)).collect();
     match view.more_processes {
         0 => names.join(" "),
         more => format!("{} and {more} more", names.join(" ")),

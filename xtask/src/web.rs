@@ -35,6 +35,7 @@ const FILES: &[(&str, &str)] = &[
     ("addon-search.mjs", "node_modules/@xterm/addon-search/lib/addon-search.mjs"),
     ("addon-web-links.mjs", "node_modules/@xterm/addon-web-links/lib/addon-web-links.mjs"),
     ("addons.mjs", "xterm-js-sys/addons.mjs"),
+    ("bounds.mjs", "xterm-js-sys/bounds.mjs"),
 ];
 
 /// Builds the page of the repository at `root`. `build_id` becomes the page's `shared::BUILD`; the binary that

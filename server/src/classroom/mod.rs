@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::io;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use sha2::{Digest, Sha256};
 use tokio::sync::{OnceCell, mpsc, watch};
@@ -12,8 +13,10 @@ use crate::lab::keeper::StartError;
 use crate::lab::{Handle, Keeper, LabId};
 
 mod progress;
+mod warden;
 
 pub use progress::ProgressStore;
+pub use warden::Time;
 
 /// What a learner's browser keeps: 128 random bits. Whoever has it has the lab.
 #[derive(Clone, PartialEq, Eq)]
@@ -58,6 +61,8 @@ pub struct Classroom {
     /// What the lessons ask.
     checks: watch::Sender<Arc<[Check]>>,
     progress: ProgressStore,
+    /// How long a lab may live, where this server sees to it.
+    time: Option<Time>,
     arrivals: mpsc::UnboundedSender<Arc<Handle>>,
 }
 
@@ -73,15 +78,16 @@ pub enum Error {
 }
 
 impl Classroom {
-    /// A classroom without labs. Each lab that comes is also sent to the receiver.
+    /// A classroom without labs, which may live so long. Each lab that comes is also sent to the receiver.
     pub fn new(
         keeper: Keeper,
         most_labs: usize,
         progress: ProgressStore,
+        time: Option<Time>,
     ) -> (Arc<Classroom>, mpsc::UnboundedReceiver<Arc<Handle>>) {
         let (arrivals, receiver) = mpsc::unbounded_channel();
         let checks = watch::Sender::new(Arc::default());
-        (Arc::new(Classroom { keeper, most_labs, labs: Mutex::default(), checks, progress, arrivals }), receiver)
+        (Arc::new(Classroom { keeper, most_labs, labs: Mutex::default(), checks, progress, time, arrivals }), receiver)
     }
 
     /// What the lessons ask from now on, in all labs.
@@ -181,12 +187,21 @@ impl Classroom {
             ending.clean_up(|| drop(classroom.labs().remove(&ending.id))).await;
             tracing::info!("lab {:?} has ended", ending.id);
         });
+        if let Some(time) = self.time {
+            tokio::spawn(warden::keep_time(handle.clone(), time, self.age(&handle)));
+        }
         tokio::spawn(self.progress.clone().follow(handle.clone()));
         tokio::spawn(keep_told(self.checks.subscribe(), handle.clone(), asked));
         tracing::info!("lab {:?} is here", handle.id);
         // Nobody listens any more only when the server is going down.
         let _ = self.arrivals.send(handle.clone());
         handle
+    }
+
+    /// How long a lab has been there, by its directory: a lab of a former server could say anything.
+    fn age(&self, lab: &Handle) -> Duration {
+        let made = std::fs::metadata(self.keeper.directory().join(lab.id.to_string())).and_then(|made| made.modified());
+        made.ok().and_then(|made| made.elapsed().ok()).unwrap_or_default()
     }
 
     fn forget(&self, id: LabId, place: &Place) {

@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use newroot::classroom::Time;
 use newroot::defence::{Defence, Defences};
 use newroot::lab::cgroup::Limits;
 use newroot::lab::{Overlay, Settings};
@@ -84,6 +85,12 @@ impl LabOptions {
             netfilter: self.lab_netfilter,
             defences: self.defences(),
         }
+    }
+
+    /// How long a lab may live, where the server sees to it as well.
+    pub fn time(&self) -> Option<Time> {
+        let life = (!self.life.is_zero()).then_some(self.life);
+        self.defences().stand(Defence::Warden).then_some(Time { life, idle: self.idle })
     }
 
     /// Which defences stand: all of them outside of tests.

@@ -109,7 +109,7 @@ impl School {
         let user = ServerUser::ourselves();
         let keeper = Keeper::ourselves(options.lab.settings(directory.path().join("labs"), rootfs, 1, user));
         let progress = ProgressStore::open(directory.path().join("progress")).context("cannot keep progress")?;
-        let (classroom, arrivals) = Classroom::new(keeper, 1, progress);
+        let (classroom, arrivals) = Classroom::new(keeper, 1, progress, None);
         classroom.set_checks(choice.checks(false));
         tokio::spawn(http::serve_mirrors(arrivals, store));
         Ok(School { classroom, _directory: directory })

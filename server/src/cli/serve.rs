@@ -9,7 +9,7 @@ use anyhow::{Context, Result};
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 
-use newroot::classroom::{Classroom, ProgressStore};
+use newroot::classroom::{Classroom, ProgressStore, Time};
 use newroot::defence::Defence;
 use newroot::doctor::{self, Plan, Verdict};
 use newroot::user::ServerUser;
@@ -95,6 +95,7 @@ struct Prepared {
     state: PathBuf,
     lessons: Option<PathBuf>,
     labs: usize,
+    time: Option<Time>,
     hosts: Vec<String>,
     user: ServerUser,
 }
@@ -104,6 +105,7 @@ fn prepare(options: Options) -> Result<Prepared> {
     for off in options.lab.defences().off() {
         tracing::warn!("this server is NOT SAFE: a test has turned off the defence {off:?}");
     }
+    let time = options.lab.time();
     let stays_root = !options.lab.defences().stand(Defence::ServerUser);
     let user = if stays_root { ServerUser::ourselves() } else { options.user };
     let state = whole(&options.state)?;
@@ -131,7 +133,7 @@ fn prepare(options: Options) -> Result<Prepared> {
         let hint = || format!("the server cannot give up root and become user {user}; --user takes another");
         user.become_it(&needed).with_context(hint)?;
     }
-    Ok(Prepared { helper, listener, upstreams, state, lessons, labs: options.labs, hosts: options.host, user })
+    Ok(Prepared { helper, listener, upstreams, state, lessons, labs: options.labs, time, hosts: options.host, user })
 }
 
 /// A path from the root, without links: what it leads to stays what it is.
@@ -151,7 +153,7 @@ fn progress(state: &Path) -> PathBuf {
 }
 
 async fn serve_until_signal(prepared: Prepared) -> Result<()> {
-    let Prepared { helper, listener, upstreams, state, lessons, labs, hosts, user } = prepared;
+    let Prepared { helper, listener, upstreams, state, lessons, labs, time, hosts, user } = prepared;
     let (lessons, keep_lessons) = match &lessons {
         None => (lessons::fixed(lessons::Choice::embedded()?), None),
         Some(directory) => {
@@ -171,7 +173,7 @@ async fn serve_until_signal(prepared: Prepared) -> Result<()> {
         .with_context(|| format!("cannot keep learners' progress in {}", progress.display()))?;
     let (keeper, talk, mut helper) = helper.talk()?;
     let mut talk = tokio::spawn(talk);
-    let (classroom, arrivals) = Classroom::new(keeper.clone(), labs, progress);
+    let (classroom, arrivals) = Classroom::new(keeper.clone(), labs, progress, time);
     tokio::spawn(http::serve_mirrors(arrivals, store.clone()));
     match classroom.find_labs().await {
         0 => {}

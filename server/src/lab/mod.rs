@@ -2,7 +2,7 @@
 //! on the host; a zygote and the sandbox's PID 1 stand below it. The server starts labs and hands page sockets to them
 //! through a [`Handle`], and stays out of everything else; what of it takes root is done by a [`Keeper`].
 //!
-//! Top to bottom: [`handle`] (server's side), [`keeper`] (what takes root), [`handover`] and [`stream`] (between the two), [`process`] (the lab process),
+//! Top to bottom: [`handle`] (server's side), [`keeper`] (what takes root), [`handover`] and [`stream`] (between the two), [`process`] (the lab process), [`alarm`] (its event loop),
 //! [`state`] (what it knows), [`pages`] and [`session`] (one page), [`terminals`] and [`terminal`], [`views`], [`told`], [`proc`], [`trace`],
 //! [`tasks`], [`judge`] and [`facts`] (the lessons' checks); and what builds the machine: [`sandbox`], [`zygote`], [`init`], [`machine`], [`seccomp`], [`uid_range`], [`cgroup`],
 //! [`privileges`], [`channel`], [`shell`], [`program`]. [`uncover`] prepares a container for labs.
@@ -12,6 +12,7 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
+mod alarm;
 mod beginning;
 pub mod cgroup;
 mod channel;

@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 use nix::unistd::Pid;
 
 use shared::mount::MountId;
+use shared::plain::is_odd;
 use shared::protocol::Process;
 
 use crate::sys;
@@ -132,9 +133,9 @@ pub fn program_of(pid: Pid) -> io::Result<String> {
     Ok(readable(&name[..name.len().min(LONGEST_NAME)]))
 }
 
-/// Bytes that are no text, and characters that would move the cursor, as U+FFFD.
+/// Bytes that are no text, and characters that are not what they look like, as U+FFFD.
 fn readable(name: &[u8]) -> String {
-    String::from_utf8_lossy(name).replace(|c: char| c.is_control(), "\u{fffd}")
+    String::from_utf8_lossy(name).replace(is_odd, "\u{fffd}")
 }
 
 #[cfg(test)]
@@ -165,6 +166,6 @@ mod tests {
         assert_eq!(named(&exe, "/bin/newroot"), "newroot");
         assert_eq!(named(&exe, "a-name-that-is-far-too-long"), "a-name-that-is-");
         assert_eq!(named("/bin/cat".as_ref(), "newroot"), "cat");
-        assert_eq!(named(&exe, "od\n\x1b"), "od\u{fffd}\u{fffd}");
+        assert_eq!(named(&exe, "od\n\x1b\u{202e}"), "od\u{fffd}\u{fffd}\u{fffd}");
     }
 }

@@ -26,7 +26,7 @@ use super::sandbox::{self, Overlay, Prepared, Step, StepError};
 use super::state::Lab;
 use super::stream::PageStream;
 use super::uid_range::UidRange;
-use super::{beginning, privileges, session};
+use super::{alarm, beginning, privileges, session};
 use crate::defence::Defences;
 use crate::sys;
 
@@ -72,8 +72,7 @@ pub fn main() -> Result<(), StepError> {
     let Built { listener, prepared, meter, cgroup, user } = build(&config)?;
     privileges::drop_all(user, &config.defences)?;
 
-    let runtime =
-        tokio::runtime::Builder::new_current_thread().enable_all().build().step("start the lab's event loop")?;
+    let runtime = alarm::event_loop(&config.defences).step("start the lab's event loop")?;
     let tasks = LocalSet::new();
     tasks
         .block_on(&runtime, async {

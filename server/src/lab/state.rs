@@ -46,6 +46,8 @@ use usage::Usage;
 const PAUSE: Duration = Duration::from_millis(10);
 /// And for this many times as long as the look took: the terminals get the greater part of the lab's time.
 const PAUSE_TIMES: u32 = 4;
+/// As many messages of PID 1 are heard before a [`PAUSE`]: a few for each terminal that a lab may have.
+const MESSAGES: u64 = 16;
 /// How long after an event a second look follows.
 const SCAN_AGAIN: Duration = Duration::from_millis(100);
 /// The net under the events: a look at all processes without any reason.
@@ -93,7 +95,7 @@ impl Lab {
             machine_id: MachineId(format!("{:016x}", getrandom::u64().map_err(io::Error::other)?)),
             terminals: Terminals::new(config.limits.terminals as usize),
             descriptions: RefCell::default(),
-            trace: Trace::new(views.clone()),
+            trace: Trace::new(views.clone(), config.defences.clone()),
             views,
             zygote: Zygote::new(prepared.zygote)?,
             overlay: prepared.overlay,
@@ -337,7 +339,7 @@ impl Lab {
 
     /// Hears what PID 1 says until the sandbox ends, which ends the lab unless a reset has asked for it.
     async fn hear_init(self: Rc<Self>, machine: Rc<Machine>) {
-        loop {
+        for messages in 1_u64.. {
             let heard = machine.init.receive().await;
             // The last words of a machine that is being remade are about terminals that are not its own any more.
             if !self.machine.borrow().as_ref().is_some_and(|current| Rc::ptr_eq(current, &machine)) {
@@ -357,6 +359,12 @@ impl Lab {
                 Err(_sandbox_has_ended) => {
                     return self.end("PID 1 has ended, and with it every process of this machine");
                 }
+            }
+            // A puppet may say more than anybody can hear. It has to wait then, and not this thread's other tasks.
+            if messages.is_multiple_of(MESSAGES) {
+                sleep(PAUSE).await;
+            } else {
+                tokio::task::yield_now().await;
             }
         }
     }

@@ -4,6 +4,7 @@ use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 
 use shared::lesson::TERMINALS as LESSONS;
+use shared::plain::is_odd;
 use shared::protocol::{LONGEST_NAME, TerminalId};
 
 use super::terminal::Terminal;
@@ -86,12 +87,8 @@ fn is_lessons(name: &str) -> bool {
 
 /// A name as it may stand on a tab: one line, without characters that are not seen or that turn the text around.
 fn clean(name: &str) -> String {
-    let seen = |c: &char| {
-        !c.is_control()
-            && !matches!(c, '\u{ad}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}')
-    };
     let words: Vec<&str> = name.split_whitespace().collect();
-    let short: String = words.join(" ").chars().filter(seen).take(LONGEST_NAME).collect();
+    let short: String = words.join(" ").chars().filter(|c| !is_odd(*c)).take(LONGEST_NAME).collect();
     match short.trim() {
         "" => NAMELESS.to_owned(),
         name => name.to_owned(),

@@ -30,6 +30,7 @@ use tokio::sync::Notify;
 
 use super::views::Views;
 use crate::checks::facts;
+use crate::defence::Defences;
 use calls::Calls;
 pub use calls::Change;
 use lines::Lines;
@@ -43,6 +44,7 @@ pub struct Trace {
     origins: RefCell<Origins>,
     lines: RefCell<Lines>,
     stepping: Stepping,
+    defences: Defences,
     /// Somebody has let a call go.
     woken: Notify,
 }
@@ -60,13 +62,14 @@ pub enum News {
 
 impl Trace {
     /// Nothing has been seen yet.
-    pub fn new(views: Rc<RefCell<Views>>) -> Trace {
+    pub fn new(views: Rc<RefCell<Views>>, defences: Defences) -> Trace {
         Trace {
             views,
             calls: RefCell::default(),
             origins: RefCell::default(),
             lines: RefCell::default(),
             stepping: Stepping::default(),
+            defences,
             woken: Notify::new(),
         }
     }

@@ -86,7 +86,7 @@ impl Playground {
     pub async fn bridge(&mut self) {
         let keeper = self.keeper();
         let progress = ProgressStore::open(self.directory.path().join("second-progress")).unwrap();
-        let (classroom, _arrivals) = Classroom::new(keeper, 0, progress);
+        let (classroom, _arrivals) = Classroom::new(keeper, 0, progress, None);
         assert!(classroom.find_labs().await > 0, "the second server starts no lab of its own");
         let state = self.directory.path().join("second");
         let store = std::sync::Arc::new(Store::open(&state, None).unwrap());
@@ -96,6 +96,11 @@ impl Playground {
         let listener = UnixListener::bind(&path).unwrap();
         tokio::spawn(async move { axum::serve(listener, http::router(site.into())).await });
         self.bridge = Some(path);
+    }
+
+    /// The flags of the next server.
+    pub fn arguments(&mut self) -> &mut Vec<String> {
+        &mut self.arguments
     }
 
     /// Ends the server by a signal and starts another one on the same directories.

@@ -7,6 +7,8 @@ pub enum Value {
     Is(u64),
     /// The number of the child that was started last.
     Child,
+    /// What was kept at this address.
+    At(i64),
 }
 
 impl From<i64> for Value {
@@ -52,22 +54,27 @@ impl Program {
     /// Makes a call.
     pub fn call(&mut self, number: i64, arguments: &[Value]) {
         // mov to rdi, rsi, rdx, r10, r8, r9: first the opcode of the move of a number, then that of a move from r12.
-        let registers: [([u8; 2], [u8; 3]); 6] = [
-            ([0x48, 0xbf], [0x4c, 0x89, 0xe7]),
-            ([0x48, 0xbe], [0x4c, 0x89, 0xe6]),
-            ([0x48, 0xba], [0x4c, 0x89, 0xe2]),
-            ([0x49, 0xba], [0x4d, 0x89, 0xe2]),
-            ([0x49, 0xb8], [0x4d, 0x89, 0xe0]),
-            ([0x49, 0xb9], [0x4d, 0x89, 0xe1]),
+        // And that of a move from memory.
+        let registers: [([u8; 2], [u8; 3], [u8; 4]); 6] = [
+            ([0x48, 0xbf], [0x4c, 0x89, 0xe7], [0x48, 0x8b, 0x3c, 0x25]),
+            ([0x48, 0xbe], [0x4c, 0x89, 0xe6], [0x48, 0x8b, 0x34, 0x25]),
+            ([0x48, 0xba], [0x4c, 0x89, 0xe2], [0x48, 0x8b, 0x14, 0x25]),
+            ([0x49, 0xba], [0x4d, 0x89, 0xe2], [0x4c, 0x8b, 0x14, 0x25]),
+            ([0x49, 0xb8], [0x4d, 0x89, 0xe0], [0x4c, 0x8b, 0x04, 0x25]),
+            ([0x49, 0xb9], [0x4d, 0x89, 0xe1], [0x4c, 0x8b, 0x0c, 0x25]),
         ];
         let zeroes = std::iter::repeat(&Value::Is(0));
-        for ((number, child), value) in registers.iter().zip(arguments.iter().chain(zeroes)) {
+        for ((number, child, memory), value) in registers.iter().zip(arguments.iter().chain(zeroes)) {
             match value {
                 Value::Is(value) => {
                     self.code.extend(number);
                     self.code.extend(value.to_le_bytes());
                 }
                 Value::Child => self.code.extend(child),
+                Value::At(address) => {
+                    self.code.extend(memory);
+                    self.code.extend((*address as u32).to_le_bytes());
+                }
             }
         }
         // mov rax, number; syscall
@@ -80,6 +87,20 @@ impl Program {
     pub fn plain(&mut self, number: i64, arguments: &[i64]) {
         let values: Vec<Value> = arguments.iter().map(|&number| number.into()).collect();
         self.call(number, &values);
+    }
+
+    /// Keeps the result of the last call in its memory, eight bytes of it. Returns their address.
+    pub fn keep(&mut self) -> i64 {
+        let address = self.bytes(&[0; 8]);
+        self.keep_at(address);
+        address
+    }
+
+    /// The same, at an address.
+    pub fn keep_at(&mut self, address: i64) {
+        // mov [address], rax
+        self.code.extend([0x48, 0x89, 0x04, 0x25]);
+        self.code.extend((address as u32).to_le_bytes());
     }
 
     /// Does something so many times.

@@ -34,7 +34,7 @@ fn command_line(pid: i32) -> String {
 }
 
 /// The process that serves a lab; the zygote is its child, and has its name too.
-fn lab_process(lab: &str) -> i32 {
+pub fn lab_process(lab: &str) -> i32 {
     let all: Vec<i32> = processes_of(lab).into_iter().filter(|pid| command_line(*pid) == "newroot lab").collect();
     let is_child = |pid: &&i32| {
         let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap();

@@ -12,6 +12,8 @@ mod hardening;
 mod helper;
 #[cfg(target_arch = "x86_64")]
 mod hostile_calls;
+#[cfg(target_arch = "x86_64")]
+mod hostile_puppets;
 mod lessons_check;
 mod life;
 mod pull_in_a_lab;

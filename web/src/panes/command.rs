@@ -4,6 +4,7 @@
 use std::time::Duration;
 
 use leptos::prelude::*;
+use shared::plain::plain;
 use shared::protocol::Terminal;
 
 use crate::icons::{Icon, NamespaceSign};
@@ -131,7 +132,7 @@ fn Copy(text: String) -> impl IntoView {
 /// The program that would read what is typed into a terminal, if that is not a shell.
 fn program_in_the_way(terminal: &Terminal) -> Option<String> {
     let free = !terminal.running || terminal.program.is_empty() || SHELLS.contains(&terminal.program.as_str());
-    (!free).then(|| terminal.program.clone())
+    (!free).then(|| plain(&terminal.program))
 }
 
 /// Types a command into a terminal and brings that to the front. One that was closed is opened again for it.

@@ -11,6 +11,7 @@ use leptos::ev::KeyboardEvent;
 use leptos::html::Article;
 use leptos::prelude::*;
 use shared::mount::{Mount, MountId};
+use shared::plain::plain;
 use shared::protocol::ViewId;
 use shared::tables::only_in_one;
 use wasm_bindgen::JsCast;
@@ -171,8 +172,8 @@ fn CardView(page: Page, looks: Looks, id: ViewId, alone: Memo<Vec<(ViewId, HashS
     let root = card(|card| card.view.root.clone());
     let root_words = card(|card| match (card.view.root.as_str(), card.view.root_deleted) {
         ("/", false) => String::new(),
-        (root, false) => words::mounts::path(root),
-        (root, true) => format!("{} (deleted)", words::mounts::path(root)),
+        (root, false) => plain(root),
+        (root, true) => format!("{} (deleted)", plain(root)),
     });
     let why_empty = card(words::mounts::why_empty);
     let cut =

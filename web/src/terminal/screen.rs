@@ -76,6 +76,7 @@ impl Screen {
         options.set_minimum_contrast_ratio(4.5);
         options.set_cursor_inactive_style("outline");
         let (xterm, fit) = (Xterm::new(&options), FitAddon::new());
+        xterm_js_sys::keep_bounds(&xterm);
         // Neither throws: they only take note of the terminal.
         let _ = xterm.load_addon(&fit);
         let _ = xterm.load_addon(&Unicode11Addon::new());

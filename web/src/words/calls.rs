@@ -4,13 +4,14 @@ use std::sync::Arc;
 
 use js_sys::Date;
 use shared::mount::Mount;
+use shared::plain::plain;
 use shared::protocol::{Process, ViewId};
 use shared::tables::differing;
 use shared::timeline::Timeline;
 use shared::trace::{Call, CallKind, CallState, Change, CodeLine, Origin};
 use wasm_bindgen::JsValue;
 
-use super::mounts::{card, field, path, value};
+use super::mounts::{card, field, value};
 use crate::tables::Tables;
 
 /// The sorts of calls, in the order of their buttons.
@@ -51,22 +52,22 @@ pub fn result(state: &CallState) -> String {
 pub fn reason(state: &CallState) -> String {
     match state {
         CallState::Waiting | CallState::Made | CallState::Returned { .. } => String::new(),
-        CallState::Failed { words, why: Some(why), .. } => format!("{words}: {}", path(why)),
+        CallState::Failed { words, why: Some(why), .. } => format!("{words}: {}", plain(why)),
         CallState::Failed { words, why: None, .. } => words.clone(),
-        CallState::Unseen { why } => format!("The result could not be seen: {}", path(why)),
+        CallState::Unseen { why } => format!("The result could not be seen: {}", plain(why)),
         CallState::Ended => "The program was ended before it could make the call.".to_owned(),
     }
 }
 
 /// A call as a C programmer would write it.
 pub fn call(call: &Call) -> String {
-    let arguments: Vec<String> = call.arguments.iter().map(|argument| path(&argument.value)).collect();
+    let arguments: Vec<String> = call.arguments.iter().map(|argument| plain(&argument.value)).collect();
     format!("{}({})", call.name, arguments.join(", "))
 }
 
 /// A process: `newroot(12)`.
 pub fn who(process: &Process) -> String {
-    format!("{}({})", path(&process.program), process.pid)
+    format!("{}({})", plain(&process.program), process.pid)
 }
 
 /// The manual's page: `mount(2)`.
@@ -115,7 +116,7 @@ pub struct ChangedRow {
 pub fn change(tables: &Tables, timeline: &Timeline, call: &Call, change: &Change) -> (String, String, Vec<ChangedRow>) {
     let now = |id| tables.card(change.view).and_then(|card| card.mounts().find(|mount| mount.id == id));
     let after = |id| timeline.row_after(call.id, change.view, id, now(id));
-    let told = |state, mount: &Mount, text| ChangedRow { state, mount_point: path(&mount.mount_point), text };
+    let told = |state, mount: &Mount, text| ChangedRow { state, mount_point: plain(&mount.mount_point), text };
     let what = |mount: &Mount| format!("{}, {}", mount.fs_type, super::propagation(&mount.propagation));
     let came = change.came.iter().map(|id| match after(*id) {
         Some(mount) => told("new", &mount, what(&mount)),
@@ -138,7 +139,7 @@ pub fn change(tables: &Tables, timeline: &Timeline, call: &Call, change: &Change
 }
 
 fn difference(before: &Mount, after: &Mount) -> String {
-    let moved = (before.mount_point != after.mount_point).then(|| format!("moved to {}", path(&after.mount_point)));
+    let moved = (before.mount_point != after.mount_point).then(|| format!("moved to {}", plain(&after.mount_point)));
     let hung = (before.parent != after.parent).then(|| format!("on mount {} → {}", before.parent.0, after.parent.0));
     let differs = differing(before, after).into_iter();
     let fields =
@@ -171,7 +172,7 @@ pub fn latest(calls: &[Arc<Call>]) -> String {
         (CallState::Failed { errno, .. }, _) => {
             Some(format!("{} of {} failed with {errno}. {}", call.name, who(&call.process), reason(&call.state)))
         }
-        (_, Some(warning)) => Some(format!("{} of {}: {}", call.name, who(&call.process), path(warning))),
+        (_, Some(warning)) => Some(format!("{} of {}: {}", call.name, who(&call.process), plain(warning))),
         _ => None,
     };
     calls.iter().rev().find_map(told).unwrap_or_default()

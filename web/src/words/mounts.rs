@@ -1,6 +1,7 @@
 //! How the page says what the fields of mountinfo mean, for the mount at hand and the tables that are shown.
 
 use shared::mount::{Mount, MountId, PeerGroup};
+use shared::plain::plain;
 use shared::reach::Hidden;
 use shared::tables::Field;
 
@@ -29,22 +30,10 @@ pub fn matches(mount: &Mount, filter: &str) -> bool {
         || mount.id.0.to_string() == filter
 }
 
-/// A path or name that a learner's program has chosen, on one line: what would break it, or turn the direction of
-/// writing, is written as an escape.
-pub fn path(path: &str) -> String {
-    let odd = |c: char| {
-        c.is_control() || matches!(c, '\u{200e}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
-    };
-    if !path.contains(odd) {
-        return path.to_owned();
-    }
-    path.chars().flat_map(|c| if odd(c) { c.escape_default().collect::<Vec<_>>() } else { vec![c] }).collect()
-}
-
 /// A card in one phrase: `host`, `sh 2`, `sh 2 in /fs/alpine/rootfs`.
 pub fn card(card: &Card) -> String {
     let number = if card.view.ordinal == 0 { String::new() } else { format!(" {}", card.view.ordinal) };
-    let root = if card.view.root == "/" { String::new() } else { format!(" in {}", path(&card.view.root)) };
+    let root = if card.view.root == "/" { String::new() } else { format!(" in {}", plain(&card.view.root)) };
     format!("{}{number}{root}", view(&card.view))
 }
 
@@ -55,7 +44,7 @@ pub fn hidden(card: &Card, hidden: Hidden) -> String {
             Some(cover) => format!(
                 "Hidden: {} on {} lies on top of it. Paths lead there until that is unmounted.",
                 cover.fs_type,
-                path(&cover.mount_point)
+                plain(&cover.mount_point)
             ),
             None => "Hidden: another mount lies on top of it.".to_owned(),
         },
@@ -71,7 +60,7 @@ pub fn fields(tables: &Tables, at: &Card, mount: &Mount, why_hidden: Option<Hidd
     let told = |name, value: String, meaning: String| Told { name, value, meaning };
     let parent = at.mounts().find(|other| other.id == mount.parent && other.id != mount.id);
     let below = match parent {
-        Some(parent) => format!("{} on {}, mount {}", parent.fs_type, path(&parent.mount_point), parent.id.0),
+        Some(parent) => format!("{} on {}, mount {}", parent.fs_type, plain(&parent.mount_point), parent.id.0),
         None => "a mount that is not in this table: it lies outside the root directory".to_owned(),
     };
     let part = match mount.root.as_str() {
@@ -84,14 +73,14 @@ pub fn fields(tables: &Tables, at: &Card, mount: &Mount, why_hidden: Option<Hidd
     };
     let mut all = Vec::new();
     all.extend(why_hidden.map(|why| told("Reach", "hidden".to_owned(), hidden(at, why))));
-    all.push(told("Mount point", path(&mount.mount_point), "where it is, seen from this root directory".to_owned()));
+    all.push(told("Mount point", plain(&mount.mount_point), "where it is, seen from this root directory".to_owned()));
     all.extend(propagations(tables, at, mount));
-    all.push(told("Type", mount.fs_type.clone(), format!("from source “{}”", path(&mount.source))));
-    all.push(told("Root", path(&mount.root), part));
-    all.push(told("Options", mount.options.clone(), "of this mount alone".to_owned()));
+    all.push(told("Type", plain(&mount.fs_type), format!("from source “{}”", plain(&mount.source))));
+    all.push(told("Root", plain(&mount.root), part));
+    all.push(told("Options", plain(&mount.options), "of this mount alone".to_owned()));
     all.push(told(
         "Superblock",
-        path(&mount.super_options),
+        plain(&mount.super_options),
         "options of the file system, at all its mounts".to_owned(),
     ));
     all.push(told("Device", mount.device.clone(), same_device(tables, at, mount)));
@@ -155,9 +144,9 @@ fn named(tables: &Tables, at: &Card, but: MountId, like: impl Fn(&Mount) -> bool
             if names.len() == MOST_NAMED {
                 more += 1;
             } else if here {
-                names.push(path(&mount.mount_point));
+                names.push(plain(&mount.mount_point));
             } else {
-                names.push(format!("{} {}", card(other), path(&mount.mount_point)));
+                names.push(format!("{} {}", card(other), plain(&mount.mount_point)));
             }
         }
     }
@@ -202,13 +191,13 @@ pub fn field(field: Field) -> &'static str {
 /// The value of a field.
 pub fn value(mount: &Mount, field: Field) -> String {
     match field {
-        Field::Type => mount.fs_type.clone(),
+        Field::Type => plain(&mount.fs_type),
         Field::Device => mount.device.clone(),
-        Field::Root => path(&mount.root),
-        Field::Options => mount.options.clone(),
+        Field::Root => plain(&mount.root),
+        Field::Options => plain(&mount.options),
         Field::Propagation => propagation(&mount.propagation),
-        Field::Source => path(&mount.source),
-        Field::SuperOptions => path(&mount.super_options),
+        Field::Source => plain(&mount.source),
+        Field::SuperOptions => plain(&mount.super_options),
     }
 }
 
@@ -221,7 +210,7 @@ pub fn latest(tables: &Tables) -> String {
     let now: Vec<_> = news.into_iter().filter(|(at, ..)| last - at < 100.0).collect();
     for (_, at, row) in now.iter().take(3) {
         let word = super::mark_name(row.mark);
-        said.push(format!("{word} in {}: {}, {}", card(at), path(&row.mount.mount_point), row.mount.fs_type));
+        said.push(format!("{word} in {}: {}, {}", card(at), plain(&row.mount.mount_point), row.mount.fs_type));
     }
     if now.len() > said.len() {
         said.push(format!("and {} more", now.len() - said.len()));

@@ -8,7 +8,7 @@
 //!
 //! The modules are named `./xterm.mjs`, `./addon-fit.mjs` and so on: whoever serves the page puts the packages' own
 //! files of these names beside wasm-bindgen's glue, and this crate's `addons.mjs`, which loads the addons that the first
-//! prompt does not wait for (`cargo xtask web` does all that).
+//! prompt does not wait for, and its `bounds.mjs` (`cargo xtask web` does all that).
 
 use js_sys::{Function, Object, Promise, Uint8Array};
 use wasm_bindgen::prelude::*;
@@ -156,6 +156,9 @@ extern "C" {
     /// why this is no slice: that would be a window into wasm memory, and change meanwhile.
     #[wasm_bindgen(method)]
     pub fn write(this: &Terminal, bytes: &Uint8Array, parsed: &Function);
+    /// The same, where more of it follows: nobody is called.
+    #[wasm_bindgen(method, js_name = write)]
+    pub fn write_part(this: &Terminal, bytes: &Uint8Array);
     /// Forgets screen, scrollback and modes.
     #[wasm_bindgen(method)]
     pub fn reset(this: &Terminal);
@@ -270,6 +273,13 @@ extern "C" {
     /// For one terminal.
     #[wasm_bindgen(constructor)]
     pub fn new() -> Unicode11Addon;
+}
+
+#[wasm_bindgen(raw_module = "./bounds.mjs")]
+extern "C" {
+    /// Bounds what a few bytes may have a terminal do. Before it is written to.
+    #[wasm_bindgen(js_namespace = bounds, js_name = keep)]
+    pub fn keep_bounds(terminal: &Terminal);
 }
 
 #[wasm_bindgen(raw_module = "./addons.mjs")]

@@ -12,6 +12,7 @@ use tokio::time::sleep;
 use shared::protocol::{Offset, Size};
 
 use super::Terminal;
+use crate::lab::alarm::may_sleep;
 use crate::sys;
 
 /// Output is gathered into pieces of about this size: one frame each.
@@ -20,6 +21,9 @@ pub const PIECE: usize = 16 * 1024;
 /// How many pieces are still read when the shell has exited: more than the kernel holds of a pseudoterminal's output
 /// (64 KiB), and few enough that a background program which goes on writing keeps nobody waiting.
 const LAST_PIECES: usize = 5;
+
+/// What is said of a terminal that made the lab wait.
+const BLOCKED: &[u8] = b"\r\n[newroot: this terminal was closed: a program has made its master side block]\r\n";
 
 /// Sizes that come faster than this are passed over: while a border is dragged, programs would draw for each.
 const RESIZE_PAUSE: Duration = Duration::from_millis(30);
@@ -53,6 +57,8 @@ impl Terminal {
             match self.read_piece(master.get_ref(), changed) {
                 Ok(()) => {}
                 Err(Errno::EAGAIN) => ready.clear_ready(),
+                Err(Errno::EINTR) if !may_sleep(master.get_ref()) => {}
+                Err(Errno::EINTR) => return self.give_up(changed),
                 // EIO is how the last close of the other side reads.
                 Err(_end) => return,
             }
@@ -62,7 +68,8 @@ impl Terminal {
         let _ = (0..LAST_PIECES).try_for_each(|_| self.read_piece(master.get_ref(), changed));
     }
 
-    /// Reads until a piece is full; errors with EAGAIN when there is no more for now.
+    /// Reads until a piece is full; errors with EAGAIN when there is no more for now, and with EINTR when the
+    /// alarm has rung.
     fn read_piece(&self, master: &OwnedFd, changed: &impl Fn()) -> nix::Result<()> {
         let mut piece = [0; PIECE];
         let mut filled = 0;
@@ -70,7 +77,6 @@ impl Terminal {
             match nix::unistd::read(master, &mut piece[filled..]) {
                 Ok(0) => break Err(Errno::EIO),
                 Ok(count) => filled += count,
-                Err(Errno::EINTR) => {}
                 Err(error) => break Err(error),
             }
             if filled == PIECE {
@@ -97,11 +103,19 @@ impl Terminal {
                     changed();
                 }
                 Err(Errno::EAGAIN) => ready.clear_ready(),
-                Err(Errno::EINTR) => {}
+                Err(Errno::EINTR) if !may_sleep(master.get_ref()) => {}
+                Err(Errno::EINTR) => return self.give_up(changed),
                 // The other side is closed. What it has written is still to be read, so this is not yet the end.
                 Err(_end) => return pending().await,
             }
         }
+    }
+
+    /// Says why this terminal ends: the lab's alarm had to wake it from a call. Whoever holds a copy of the master side has
+    /// taken O_NONBLOCK away, which no program does that means well.
+    fn give_up(&self, changed: &impl Fn()) {
+        self.output.borrow_mut().push(BLOCKED);
+        changed();
     }
 
     async fn pump_sizes(&self, master: &AsyncFd<OwnedFd>, changed: &impl Fn()) {

@@ -7,6 +7,7 @@
 //! made would have it start over for ever, so it is followed by system call stops, which must be asked for in a stop.
 
 mod held;
+mod seized;
 mod stops;
 mod tables;
 
@@ -30,7 +31,8 @@ use super::stepping::{MOST_WAITING, Release};
 use super::{News, Trace};
 use crate::lab::seccomp;
 use crate::sys::{self, Notification};
-use held::{Held, Phase, seize};
+use held::{Held, Phase};
+use seized::Leaving;
 
 /// More threads are not held at once; their calls go on unseen.
 const MOST_HELD: usize = 256;
@@ -43,6 +45,7 @@ struct Follower<'a, H> {
     /// Whether PID 1 has been executed.
     started: bool,
     held: HashMap<Pid, Held>,
+    leaving: Leaving,
     /// Until when other calls that change tables wait for the one that was looked at tables for.
     window: Option<Instant>,
     budget: Budget,
@@ -69,13 +72,15 @@ impl Trace {
             init,
             started: false,
             held: HashMap::new(),
+            leaving: Leaving::new(&self.defences),
             window: None,
             budget: Budget::default(),
             happened,
         };
         let mut over = false;
-        while !over || !follower.held.is_empty() {
+        while !over || !follower.held.is_empty() || !follower.leaving.is_empty() {
             follower.make_queued(&before_unmount).await?;
+            follower.leaving.let_go();
             let window = follower.window;
             tokio::select! {
                 ready = notifications.readable(), if !over => {
@@ -135,14 +140,14 @@ impl<H: Fn(News)> Follower<'_, H> {
         };
         self.lose_gone();
         let thread = notification.thread;
-        let mut seized = false;
+        let mut seized = None;
         if let Some(mut held) = self.held.remove(&thread) {
             if held.phase == Phase::Returning && held.notification.is_same_call(&notification) {
                 held.notification = notification;
                 return self.admit(thread, held, before_unmount).await;
             }
             // A signal's handler came in between, and makes a call of its own.
-            seized = held.seized;
+            seized = held.seized.take();
             self.end(held.call, CallState::Unseen { why: "a signal came before it was made".into() });
         }
         if thread == self.init && !self.started {
@@ -152,7 +157,7 @@ impl<H: Fn(News)> Follower<'_, H> {
             return self.pass_on(&notification);
         }
         let is_step = seccomp::STEPS.contains(&notification.number);
-        if is_step && !seized && (thread == self.init || !self.trace.lines.borrow().is_ours(thread)) {
+        if is_step && seized.is_none() && (thread == self.init || !self.trace.lines.borrow().is_ours(thread)) {
             return self.pass_on(&notification);
         }
         let (Ok(caller), Some(ask)) = (Caller::of(thread), Ask::read(&notification)) else {
@@ -169,7 +174,7 @@ impl<H: Fn(News)> Follower<'_, H> {
             self.tell(&ask);
             return Ok(());
         }
-        seized = seized || seize(thread).is_ok();
+        let seized = seized.or_else(|| self.leaving.seize(thread, caller.process));
         let is_ours = !caller.is_the_labs(self.init) && self.trace.lines.borrow().is_ours(caller.process);
         let mut held =
             Held { notification, call, ask, caller, seized, is_ours, view: None, before: None, phase: Phase::Waiting };
@@ -218,7 +223,7 @@ impl<H: Fn(News)> Follower<'_, H> {
 
     /// Lets the kernel have a call.
     async fn make(&mut self, thread: Pid, mut held: Held, before_unmount: &impl AsyncFn()) -> io::Result<()> {
-        if held.seized && held.ask.changes_tables() {
+        if held.seized.is_some() && held.ask.changes_tables() {
             if self.window.is_some() {
                 self.held.insert(thread, Held { phase: Phase::Queued, ..held });
                 return Ok(());
@@ -229,7 +234,7 @@ impl<H: Fn(News)> Follower<'_, H> {
             before_unmount().await;
         }
         // What follows a call by its stops needs no interruption, which clone(2) would not bear.
-        let watched = held.seized && (held.is_clone() || ptrace::interrupt(thread).is_ok());
+        let watched = held.seized.is_some() && (held.is_clone() || ptrace::interrupt(thread).is_ok());
         if !watched {
             self.close_window(&mut held);
         }
@@ -269,14 +274,14 @@ impl<H: Fn(News)> Follower<'_, H> {
     fn lose_gone(&mut self) {
         let listener = self.listener;
         let is_gone = |held: &mut Held| {
-            !held.seized && held.phase == Phase::Waiting && !sys::is_waiting(listener, held.notification.id)
+            held.seized.is_none() && held.phase == Phase::Waiting && !sys::is_waiting(listener, held.notification.id)
         };
         let gone: Vec<_> = self.held.extract_if(|_, held| is_gone(held)).collect();
         gone.into_iter().for_each(|(_, held)| self.end(held.call, CallState::Ended));
     }
 
     fn lose_unseized(&mut self) {
-        let gone: Vec<_> = self.held.extract_if(|_, held| !held.seized).collect();
+        let gone: Vec<_> = self.held.extract_if(|_, held| held.seized.is_none()).collect();
         gone.into_iter().for_each(|(_, held)| self.end(held.call, CallState::Ended));
     }
 

@@ -6,6 +6,7 @@ use std::io::IoSliceMut;
 
 use nix::sys::uio::{RemoteIoVec, process_vm_readv};
 use nix::unistd::Pid;
+use shared::plain::is_odd;
 
 use crate::runtime::printable;
 
@@ -105,7 +106,9 @@ pub fn quoted(bytes: &[u8]) -> String {
 fn escaped(c: char) -> String {
     match c {
         '"' | '\\' => format!("\\{c}"),
-        c => printable(c),
+        c if c.is_control() => printable(c),
+        c if is_odd(c) => format!("\u{:04x}", u32::from(c)),
+        c => c.to_string(),
     }
 }
 

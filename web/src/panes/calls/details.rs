@@ -3,10 +3,10 @@
 use std::sync::Arc;
 
 use leptos::prelude::*;
+use shared::plain::plain;
 use shared::trace::{Call, Change};
 
 use crate::words::calls as words;
-use crate::words::mounts::path;
 use crate::{Page, panes};
 
 /// What an opened entry shows.
@@ -17,7 +17,7 @@ pub fn Details(page: Page, call: Memo<Option<Arc<Call>>>) -> impl IntoView {
 
 fn all(page: Page, call: &Arc<Call>) -> impl IntoView + use<> {
     let argument = |argument: &shared::trace::Argument| {
-        view! { <div><dt>{argument.name.clone()}</dt><dd><code>{path(&argument.value)}</code></dd></div> }
+        view! { <div><dt>{argument.name.clone()}</dt><dd><code>{plain(&argument.value)}</code></dd></div> }
     };
     let namespace = match call.ordinal {
         Some(0) => "in the host's mount namespace".to_owned(),

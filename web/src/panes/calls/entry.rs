@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use leptos::prelude::*;
+use shared::plain::plain;
 use shared::trace::{Call, CallId};
 
 use super::details::Details;
@@ -45,7 +46,7 @@ pub fn Entry(page: Page, id: CallId, shown: Memo<Vec<Arc<Call>>>) -> impl IntoVi
                 {tell(|call| words::reason(&call.state))}
             </p>
             <For each=warnings key=String::clone let:warning>
-                <p class="warning">{Icon::WARNING.show()} <span>{warning}</span></p>
+                <p class="warning">{Icon::WARNING.show()} <span>{plain(&warning)}</span></p>
             </For>
             <Show when=is_open><Details page call/></Show>
         </li>

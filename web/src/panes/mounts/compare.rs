@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use leptos::prelude::*;
 use shared::mount::Mount;
+use shared::plain::plain;
 use shared::protocol::ViewId;
 use shared::tables::{self, Field};
 
@@ -135,12 +136,7 @@ fn row(both: Both, left_name: Memo<String>, right_name: Memo<String>) -> impl In
     let side = |mount: &Option<Arc<Mount>>| match mount {
         None => "–".to_owned(),
         Some(mount) if both.differs.is_empty() => {
-            format!(
-                "{} {} {}",
-                mount.fs_type,
-                words::propagation(&mount.propagation),
-                words::mounts::path(&mount.source)
-            )
+            format!("{} {} {}", mount.fs_type, words::propagation(&mount.propagation), plain(&mount.source))
         }
         Some(mount) => {
             let values: Vec<String> = both.differs.iter().map(|field| words::mounts::value(mount, *field)).collect();
@@ -150,7 +146,7 @@ fn row(both: Both, left_name: Memo<String>, right_name: Memo<String>) -> impl In
     let (left, right) = (side(&both.left), side(&both.right));
     view! {
         <tr data-mount-point=mount_point.clone() data-compared=state>
-            <th scope="row">{words::mounts::path(&mount_point)}</th>
+            <th scope="row">{plain(&mount_point)}</th>
             <td class="note">{word}</td>
             <td title=left.clone()>{left.clone()}</td>
             <td title=right.clone()>{right.clone()}</td>

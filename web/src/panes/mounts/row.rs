@@ -5,6 +5,7 @@ use std::collections::HashSet;
 use leptos::html::Tr;
 use leptos::prelude::*;
 use shared::mount::MountId;
+use shared::plain::plain;
 use shared::protocol::ViewId;
 use shared::timeline::Timeline;
 
@@ -65,7 +66,7 @@ fn MountRow(page: Page, looks: Looks, view: ViewId, line: Memo<Option<Line>>) ->
     let open = RwSignal::new(false);
     let last = move || match looks.form.get() {
         Form::Tree => {
-            let details = of_line(|line| format!("{} {}", words::mounts::path(&line.mount.source), line.mount.options));
+            let details = of_line(|line| format!("{} {}", plain(&line.mount.source), plain(&line.mount.options)));
             view! {
                 <td>
                     <span class="details">
@@ -78,10 +79,10 @@ fn MountRow(page: Page, looks: Looks, view: ViewId, line: Memo<Option<Line>>) ->
         }
         Form::Table => {
             let columns: [fn(&Line) -> String; 7] = [
-                |line| words::mounts::path(&line.mount.source),
-                |line| line.mount.options.clone(),
-                |line| words::mounts::path(&line.mount.super_options),
-                |line| words::mounts::path(&line.mount.root),
+                |line| plain(&line.mount.source),
+                |line| plain(&line.mount.options),
+                |line| plain(&line.mount.super_options),
+                |line| plain(&line.mount.root),
                 |line| line.mount.device.clone(),
                 |line| line.mount.id.0.to_string(),
                 |line| line.mount.parent.0.to_string(),
@@ -103,11 +104,11 @@ fn MountRow(page: Page, looks: Looks, view: ViewId, line: Memo<Option<Line>>) ->
             data-hidden=is(|line| line.hidden.is_some())
             data-carried=is(|line| line.origin.as_ref().is_some_and(|origin| origin.carried_by.is_some()))
         >
-            <th scope="row" data-depth=of_line(depth) title=of_line(|line| words::mounts::path(&line.mount.mount_point))>
+            <th scope="row" data-depth=of_line(depth) title=of_line(|line| plain(&line.mount.mount_point))>
                 <button tabindex="-1" aria-expanded=move || open.get().to_string()
                     on:click=move |_| open.update(|open| *open = !*open)>
-                    <span class="above">{of_line(|line| words::mounts::path(mount_point(line).0))}</span>
-                    {of_line(|line| words::mounts::path(mount_point(line).1))}
+                    <span class="above">{of_line(|line| plain(mount_point(line).0))}</span>
+                    {of_line(|line| plain(mount_point(line).1))}
                 </button>
             </th>
             <td>{of_line(|line| line.mount.fs_type.clone())}</td>
@@ -149,7 +150,7 @@ fn MadeBy(page: Page, looks: Looks, view: ViewId, line: Memo<Option<Line>>) -> i
                     .with(warnings)
                     .into_iter()
                     .map(|warning| {
-                        view! { <span class="warning">{Icon::WARNING.show()} <span>{warning}</span></span> }
+                        view! { <span class="warning">{Icon::WARNING.show()} <span>{plain(&warning)}</span></span> }
                     })
                     .collect_view()
             };

@@ -1,6 +1,7 @@
 //! What lies over a terminal's screen for a while: where a link leads, the buttons that a finger needs, a word.
 
 use leptos::prelude::*;
+use shared::plain::plain;
 use shared::protocol::TerminalId;
 
 use crate::Page;
@@ -23,7 +24,7 @@ pub fn LinkTarget(page: Page, id: TerminalId) -> impl IntoView {
                         target="_blank"
                         rel="noopener noreferrer"
                         on:click=move |_| link.set(None)
-                    >{shown.address.clone()}</a>
+                    >{plain(&shown.address)}</a>
                     <Show when=move || shown.clicked>
                         <button class="quiet" aria-label="Leave it" on:click=move |_| link.set(None)>{Icon::CLOSE.show()}</button>
                     </Show>

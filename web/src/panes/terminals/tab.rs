@@ -4,6 +4,7 @@ use leptos::ev::KeyboardEvent;
 use leptos::html::Input;
 use leptos::prelude::*;
 use shared::lesson::TERMINALS;
+use shared::plain::plain;
 use shared::protocol::{LONGEST_NAME, TerminalId, ToLab};
 
 use super::{bring, close, ordinal, terminal};
@@ -17,9 +18,10 @@ pub fn Tab(page: Page, id: TerminalId, renamed: RwSignal<Option<TerminalId>>) ->
     let terminal = terminal(page, id);
     let ordinal = ordinal(page, terminal);
     let front = move || page.model.front.get() == Some(id);
-    let name = move || terminal.get().map(|terminal| terminal.name).unwrap_or_default();
-    let program =
-        move || terminal.get().map(|terminal| if terminal.running { terminal.program } else { "ended".to_owned() });
+    let name = move || terminal.get().map(|terminal| plain(&terminal.name)).unwrap_or_default();
+    let program = move || {
+        terminal.get().map(|terminal| if terminal.running { plain(&terminal.program) } else { "ended".to_owned() })
+    };
     let description = move || {
         let place = ordinal.get().map(|ordinal| format!(", in mount namespace {ordinal}")).unwrap_or_default();
         Some(program()? + &place)

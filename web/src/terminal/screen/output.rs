@@ -14,6 +14,9 @@ use crate::words;
 /// When output pauses for this long, what is parsed is acknowledged though it is little.
 const PAUSE: Duration = Duration::from_millis(100);
 
+/// So many bytes xterm parses in one go.
+const PART: u32 = 1024;
+
 impl Screen {
     /// Shows output that begins at `offset`.
     pub fn write(self: &Rc<Screen>, offset: u64, bytes: Uint8Array) {
@@ -27,7 +30,13 @@ impl Screen {
         self.received.set(end);
         let (screen, era) = (self.clone(), self.era.get());
         let parsed = Closure::once_into_js(move || screen.parsed(end, era));
-        self.xterm.write(&bytes.subarray(known, bytes.length()), parsed.unchecked_ref());
+        // In pieces, because between two of them xterm looks at the clock and lets the browser have its turn; some bytes take
+        // a hundred times as long as others.
+        let last = bytes.length().saturating_sub(1) / PART * PART;
+        for start in (0..last).step_by(PART as usize).filter(|start| start + PART > known) {
+            self.xterm.write_part(&bytes.subarray(start.max(known), start + PART));
+        }
+        self.xterm.write(&bytes.subarray(last.max(known), bytes.length()), parsed.unchecked_ref());
     }
 
     fn parsed(self: &Rc<Screen>, end: u64, era: u32) {

@@ -1,12 +1,12 @@
-//! A call between its arrival and its end, and the hold on its thread (ptrace(2)).
+//! A call between its arrival and its end. The hold on its thread is in `seized`.
 
 use nix::sys::ptrace;
 use nix::sys::signal::Signal;
-use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
 use nix::unistd::Pid;
 use shared::protocol::ViewId;
 use shared::trace::CallId;
 
+use super::seized::Seized;
 use crate::lab::trace::ask::Ask;
 use crate::lab::trace::caller::Caller;
 use crate::lab::trace::changes::Tables;
@@ -19,8 +19,8 @@ pub struct Held {
     pub call: CallId,
     pub ask: Ask,
     pub caller: Caller,
-    /// Whether its thread is ours to stop, and its end ours to hear of.
-    pub seized: bool,
+    /// The hold on its thread, where there is one: it is ours to stop then, and its end ours to hear of.
+    pub seized: Option<Seized>,
     /// Whether its program is this binary.
     pub is_ours: bool,
     /// The caller's view before the call.
@@ -51,7 +51,14 @@ impl Held {
     }
 
     pub fn is_to_start_over(&self) -> bool {
-        self.seized && (self.is_clone() || self.is_ours)
+        self.seized.is_some() && (self.is_clone() || self.is_ours)
+    }
+
+    /// Lets a stopped thread go for good.
+    pub fn detach(&mut self, stopped: Pid, signal: Option<Signal>) {
+        if let Some(seized) = self.seized.take() {
+            seized.detach(stopped, signal);
+        }
     }
 
     /// Lets a stopped thread go on, as far as the next stop that is wanted of it.
@@ -64,13 +71,4 @@ impl Notification {
     pub fn is_same_call(&self, other: &Notification) -> bool {
         (self.number, self.arguments) == (other.number, other.arguments)
     }
-}
-
-/// System call stops are told apart from SIGTRAP.
-pub fn seize(thread: Pid) -> nix::Result<()> {
-    ptrace::seize(thread, ptrace::Options::PTRACE_O_TRACESYSGOOD)
-}
-
-pub fn wait(thread: Pid) -> nix::Result<WaitStatus> {
-    waitpid(thread, Some(WaitPidFlag::__WALL | WaitPidFlag::WNOHANG))
 }

@@ -8,7 +8,8 @@ use nix::unistd::Pid;
 use shared::trace::CallState;
 
 use super::Follower;
-use super::held::{Held, Phase, wait};
+use super::held::{Held, Phase};
+use super::seized::wait_for;
 use crate::lab::trace::News;
 use crate::lab::trace::why::why;
 use crate::sys;
@@ -27,14 +28,10 @@ impl<H: Fn(News)> Follower<'_, H> {
 
     /// Looks whether a held thread has stopped, or is gone. Gives back what is held still.
     fn look(&mut self, thread: Pid, mut held: Held) -> Option<Held> {
-        if !held.seized {
+        if held.seized.is_none() {
             return Some(held);
         }
-        let (stopped, status) = match wait(thread) {
-            // A thread that executes a program takes its process's number (execve(2), "Effect on process attributes").
-            Err(Errno::ECHILD) if held.caller.process != thread => (held.caller.process, wait(held.caller.process)),
-            status => (thread, status),
-        };
+        let (stopped, status) = wait_for(thread, held.caller.process);
         let signal = match status {
             Ok(WaitStatus::StillAlive) => return Some(held),
             // The stop that was asked for.
@@ -50,7 +47,7 @@ impl<H: Fn(News)> Follower<'_, H> {
             }
             // Stopped by job control: it stays stopped when it is let go, and its call arrives anew when it goes on.
             Ok(WaitStatus::PtraceEvent(..)) if held.phase != Phase::Made || held.is_clone() => {
-                let _already_gone = ptrace::detach(stopped, None);
+                held.detach(stopped, None);
                 self.end(held.call, CallState::Unseen { why: "the program was stopped before it was made".into() });
                 return None;
             }
@@ -59,6 +56,9 @@ impl<H: Fn(News)> Follower<'_, H> {
                 self.close_window(&mut held);
                 self.end(held.call, CallState::Ended);
                 self.tell(&held.ask);
+                if let Some(seized) = held.seized {
+                    seized.reaped();
+                }
                 return None;
             }
         };
@@ -74,7 +74,7 @@ impl<H: Fn(News)> Follower<'_, H> {
             }
             Phase::Made if !held.is_clone() => {
                 self.finish(stopped, &mut held);
-                let _already_gone = ptrace::detach(stopped, signal);
+                held.detach(stopped, signal);
                 None
             }
             Phase::Returning | Phase::Waiting | Phase::Queued | Phase::Made => {
@@ -92,7 +92,7 @@ impl<H: Fn(News)> Follower<'_, H> {
             return Some(Held { phase, ..held });
         }
         self.finish(thread, &mut held);
-        let _already_gone = ptrace::detach(thread, None);
+        held.detach(thread, None);
         None
     }
 
