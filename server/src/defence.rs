@@ -31,6 +31,16 @@ pub enum Defence {
     LabNetwork,
     /// The server that speaks HTTP has a user of its own, and no privilege.
     ServerUser,
+    /// The ids of a lab's users are nobody's on the machine.
+    Ids,
+    /// What is mounted from outside is read-only, and opens no device.
+    MountFlags,
+    /// The page of another site cannot reach a lab.
+    Origin,
+    /// A name that is not ours, pointed at this server by another site, is not answered.
+    Host,
+    /// What a page may send at once is bounded.
+    Frames,
 }
 
 /// Which defences stand: all of them, but for those that a test has turned off.

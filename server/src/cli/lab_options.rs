@@ -59,6 +59,9 @@ impl LabOptions {
 
     /// What the cgroup of a lab allows.
     pub fn limits(&self) -> Limits {
+        if !self.defences().stand(Defence::Limits) {
+            return Limits { memory: 1 << 40, pids: 1 << 22, cpu_percent: 100_000, cpu_weight: 100 };
+        }
         Limits {
             memory: self.lab_memory << 20,
             pids: self.lab_pids,
@@ -76,7 +79,7 @@ impl LabOptions {
             most,
             server,
             cgroup: self.limits(),
-            disk: self.lab_disk << 20,
+            disk: if self.defences().stand(Defence::Limits) { self.lab_disk << 20 } else { 1 << 40 },
             terminals: self.lab_terminals,
             idle: self.idle,
             life: (!self.life.is_zero()).then_some(self.life),
