@@ -9,6 +9,7 @@
 mod common;
 mod control;
 mod inside;
+mod machine;
 mod resources;
 mod rows;
 mod table;

@@ -26,7 +26,7 @@ pub const ATTACKS: &[Attack] = &[
     ("memory-message-queues", memory_message_queues),
     ("disk", || takes(amount(256), "MiB of disk", disk)),
     ("files", || takes(amount(400_000), "files", file)),
-    ("network-namespaces", || takes(amount(400), "network namespaces", |_| namespace(libc::CLONE_NEWNET))),
+    ("network-namespaces", || takes(amount(800), "network namespaces", |_| namespace(libc::CLONE_NEWNET))),
     ("user-namespaces-deep", || takes(amount(40), "user namespaces one in the other", |_| user_namespace())),
     ("mounts", || takes(amount(20), "times as many mounts", mounts_doubled)),
     ("cgroups", || takes(amount(1000), "cgroups", cgroup)),
@@ -43,7 +43,7 @@ pub const ATTACKS: &[Attack] = &[
     ("epoll-nested", || takes(amount(400), "epoll instances", epoll())),
     ("event-counters", || takes(amount(3000), "event counters", |_| held(call(libc::SYS_eventfd2, &[0, 0])))),
     ("file-locks", || takes(amount(3000), "file locks", lock)),
-    ("pipe-size", || takes(amount(64), "pipes of 1 MiB", |_| big_pipe())),
+    ("pipe-size", || takes(amount(80), "pipes of 1 MiB", |_| big_pipe())),
     ("netlink-sockets", || takes(amount(400), "netlink sockets", |_| held(call(libc::SYS_socket, &[16, 3, 0])))),
 ];
 
@@ -281,11 +281,13 @@ fn namespace(kind: i32) -> io::Result<()> {
 }
 
 fn user_namespace() -> io::Result<()> {
-    // Of the machine's own file there is no limit but the kernel's.
-    match unsafe { libc::unshare(libc::CLONE_NEWUSER) } {
-        -1 => Err(error()),
-        _ => Ok(()),
+    if unsafe { libc::unshare(libc::CLONE_NEWUSER) } < 0 {
+        return Err(error());
     }
+    // Who has no id there may make no other.
+    fs::write("/proc/self/setgroups", "deny")?;
+    fs::write("/proc/self/uid_map", "0 0 1")?;
+    fs::write("/proc/self/gid_map", "0 0 1")
 }
 
 /// Each bind mount of a tree into itself doubles the number of its mounts.
@@ -310,7 +312,12 @@ fn cgroup(number: usize) -> io::Result<()> {
     let root = root.ok_or(io::ErrorKind::NotFound)?;
     let parent = if is_control() { format!("{root}/newroot-attack") } else { (*root).to_owned() };
     fs::create_dir_all(&parent)?;
-    fs::create_dir(format!("{parent}/attack-{number}"))
+    let made = fs::create_dir(format!("{parent}/attack-{number}"));
+    if is_control() {
+        fs::remove_dir(format!("{parent}/attack-{number}"))?;
+        fs::remove_dir(parent)?;
+    }
+    made
 }
 
 fn descriptor(number: usize) -> io::Result<()> {
