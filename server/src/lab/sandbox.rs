@@ -186,8 +186,7 @@ fn best_overlay() -> Result<Overlay, StepError> {
 fn mount_overlay(settings: &Settings, ids: &UidRange) -> Result<(), StepError> {
     let size = format!("size={},mode=755", settings.disk);
     let nodev = if settings.defences.stand(Defence::MountFlags) { MsFlags::MS_NODEV } else { MsFlags::empty() };
-    mount(Some("upper"), "upper", Some("tmpfs"), nodev, Some(size.as_str()))
-        .step("mount the upper tmpfs")?;
+    mount(Some("upper"), "upper", Some("tmpfs"), nodev, Some(size.as_str())).step("mount the upper tmpfs")?;
     fs::create_dir("upper/files").step("make the upper directory")?;
     fs::create_dir("upper/work").step("make the work directory")?;
     std::os::unix::fs::chown("upper/files", Some(ids.first), Some(ids.first)).step("give the root to the learner")?;
@@ -259,8 +258,7 @@ fn make_base(settings: &Settings, ids: &UidRange, directory: &Path, program: Pro
     }
     let binary = program.mount()?;
     fs::File::create("newroot").step("make a place for the newroot binary")?;
-    let attributes =
-        locked(settings, mount_attribute::RDONLY | mount_attribute::NOSUID | mount_attribute::NODEV);
+    let attributes = locked(settings, mount_attribute::RDONLY | mount_attribute::NOSUID | mount_attribute::NODEV);
     sys::set_mount_attributes(&binary, attributes, None).step("make the newroot binary read-only")?;
     sys::attach_mount(&binary, Path::new("newroot")).step("attach the newroot binary")
 }

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::io::{BufRead, BufReader};
 use std::os::linux::net::SocketAddrExt;
+use std::os::unix::fs::MetadataExt;
 use std::os::unix::net::{SocketAddr, UnixListener};
 use std::process::{Child, Command, Stdio};
 
@@ -22,9 +23,13 @@ pub const ATTACKER: &str = env!("CARGO_BIN_EXE_newroot-attacker");
 /// A registry with the lab image `attacker`: busybox, the attacker as `/attacker`, and a device node as `/trap`.
 pub fn registry() -> Registry {
     let registry = Registry::start();
-    let layer = busybox()
-        .entry(EntryType::Regular, "attacker", 0o755, "", &fs::read(ATTACKER).unwrap())
-        .entry(EntryType::Char, "trap", 0o666, "", b"");
+    let layer = busybox().entry(EntryType::Regular, "attacker", 0o755, "", &fs::read(ATTACKER).unwrap()).entry(
+        EntryType::Char,
+        "trap",
+        0o666,
+        "",
+        b"",
+    );
     registry.push("library/attacker:latest", &[layer.gzip()]);
     registry
 }
@@ -65,7 +70,9 @@ impl Bait {
         let mut made = String::new();
         BufReader::new(semaphore.stdout.take().unwrap()).read_line(&mut made).unwrap();
         assert_eq!(made, "made\n");
+        let null = fs::metadata("/dev/null").unwrap();
         let environment = BTreeMap::from([
+            ("NULL", format!("{}:{}", null.dev(), null.ino())),
             ("SERVER", server.pid().to_string()),
             ("PORT", server.address().port().to_string()),
             ("OUTSIDE", outside.to_str().unwrap().to_owned()),

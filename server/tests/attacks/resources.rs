@@ -75,7 +75,9 @@ async fn works(page: &mut Page) -> String {
     page.until("its prompt", |page| page.has_prompt(opened)).await;
     page.tell(&ToLab::Close { terminal: opened }).await;
     page.until("its end", |page| !page.terminals.contains_key(&opened)).await;
-    let pulled = page.output_of(CONTAINER, "newroot pull busybox && mount -t tmpfs a /mnt && umount /mnt && echo we\"\"ll").await;
+    let pulled = page
+        .output_of(CONTAINER, "newroot pull busybox && mount -t tmpfs a /mnt && umount /mnt && echo we\"\"ll")
+        .await;
     assert!(pulled.contains("well"), "{pulled}");
     echo(page).await
 }
@@ -107,7 +109,9 @@ async fn no_lab_takes_more_than_its_own_and_its_neighbour_works_on() {
     let mut without = BTreeMap::new();
     let mut defences: Vec<&str> = Vec::new();
     for row in RESOURCES.iter().filter(|row| !row.is_pending) {
-        if let By::Defence(defence) = row.by && !defences.contains(&defence) {
+        if let By::Defence(defence) = row.by
+            && !defences.contains(&defence)
+        {
             defences.push(defence);
         }
     }

@@ -91,7 +91,8 @@ fn file_handles() -> Outcome {
     let mut handle = Handle { bytes: 0, kind: 0, handle: [0; 128] };
     let mut mount = 0;
     let path = string("/");
-    let arguments = [libc::AT_FDCWD as usize, path.as_ptr() as usize, &raw mut handle as usize, &raw mut mount as usize, 0];
+    let arguments =
+        [libc::AT_FDCWD as usize, path.as_ptr() as usize, &raw mut handle as usize, &raw mut mount as usize, 0];
     reached(call(libc::SYS_name_to_handle_at, &arguments))
 }
 
@@ -108,7 +109,10 @@ fn perf_counters() -> Outcome {
     let mut attributes = [0u32; 32];
     (attributes[0], attributes[1], attributes[2]) = (1, 128, 1);
     attributes[10] = 1 << 5 | 1 << 6;
-    got(call(libc::SYS_perf_event_open, &[attributes.as_ptr() as usize, 0, -1i32 as usize, -1i32 as usize, 0]), "a counter")
+    got(
+        call(libc::SYS_perf_event_open, &[attributes.as_ptr() as usize, 0, -1i32 as usize, -1i32 as usize, 0]),
+        "a counter",
+    )
 }
 
 fn segments() -> Outcome {
@@ -156,9 +160,9 @@ fn socket(family: i32, kind: i32, protocol: i32) -> Outcome {
     got(call(libc::SYS_socket, &[family as usize, kind as usize, protocol as usize]), "a socket of that kind")
 }
 
-/// iptables-legacy programs netfilter by options of a raw socket: here it asks for the table `filter`, which is made by that.
+/// iptables-legacy programs netfilter by options of any socket: here it asks for the table `filter`, which is made by that.
 fn netfilter_by_option() -> Outcome {
-    let socket = unsafe { libc::socket(libc::AF_INET, libc::SOCK_RAW, libc::IPPROTO_RAW) };
+    let socket = unsafe { libc::socket(libc::AF_INET, libc::SOCK_STREAM, 0) };
     if socket < 0 {
         return Held(error().to_string());
     }

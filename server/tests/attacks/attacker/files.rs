@@ -3,11 +3,11 @@
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read};
 use std::os::fd::AsRawFd;
-use std::os::unix::fs::{FileTypeExt, OpenOptionsExt};
+use std::os::unix::fs::{FileTypeExt, MetadataExt, OpenOptionsExt};
 use std::path::Path;
 
 use crate::Outcome::{Escaped, Held};
-use crate::{Attack, Outcome, call, error, got, is_control, string};
+use crate::{Attack, Outcome, call, error, got, is_control, string, told};
 
 /// All of them.
 pub const ATTACKS: &[Attack] = &[
@@ -33,7 +33,9 @@ pub const ATTACKS: &[Attack] = &[
     ("read-kernel-messages", || opens_to_read("/proc/kmsg")),
     ("read-kernel-addresses", kernel_addresses),
     ("read-page-frames", page_frames),
-    ("raise-memory-limit", || writes_first(&["/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes"])),
+    ("raise-memory-limit", || {
+        writes_first(&["/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes"])
+    }),
     ("raise-process-limit", || writes_first(&["/sys/fs/cgroup/pids.max", "/sys/fs/cgroup/pids/pids.max"])),
     ("raise-processor-limit", || writes_first(&["/sys/fs/cgroup/cpu.max", "/sys/fs/cgroup/cpu/cpu.cfs_quota_us"])),
     ("release-agent", release_agent),
@@ -112,7 +114,8 @@ fn page_frames() -> Outcome {
 
 /// A program that the machine's root would start when a cgroup of version 1 gets empty.
 fn release_agent() -> Outcome {
-    let paths = ["memory", "pids", "cpu", "devices", "freezer"].map(|name| format!("/sys/fs/cgroup/{name}/release_agent"));
+    let paths =
+        ["memory", "pids", "cpu", "devices", "freezer"].map(|name| format!("/sys/fs/cgroup/{name}/release_agent"));
     if let Some(path) = paths.iter().find(|path| Path::new(path).exists()) {
         return writes(path);
     }
@@ -141,16 +144,16 @@ fn device_of_the_image() -> Outcome {
 
 /// The node of /dev/null is the machine's own: who owns it, and when it was touched, is seen there.
 fn device_writes_back() -> Outcome {
-    let null = string("/dev/null");
-    let times = [libc::timespec { tv_sec: 1_000_000_007, tv_nsec: 0 }; 2];
-    // Everybody may set the present time where everybody may write.
-    let now = [libc::timespec { tv_sec: 0, tv_nsec: libc::UTIME_NOW }; 2];
-    for times in [times, now] {
-        if unsafe { libc::utimensat(libc::AT_FDCWD, null.as_ptr(), times.as_ptr(), 0) } == 0 {
-            return Escaped("the times of /dev/null are set".to_owned());
-        }
+    let status = fs::metadata("/dev/null").unwrap();
+    if format!("{}:{}", status.dev(), status.ino()) != told("NULL") {
+        return Held("the node is another one than the machine's".to_owned());
     }
-    Held(error().to_string())
+    // Everybody may set the present time where everybody may write.
+    let (null, now) = (string("/dev/null"), [libc::timespec { tv_sec: 0, tv_nsec: libc::UTIME_NOW }; 2]);
+    match unsafe { libc::utimensat(libc::AT_FDCWD, null.as_ptr(), now.as_ptr(), 0) } {
+        0 => Escaped("the times of the machine's /dev/null are set".to_owned()),
+        _ => Held(error().to_string()),
+    }
 }
 
 /// To be held: whether the machine's /dev/null is locked by it, the test finds out.
@@ -199,7 +202,7 @@ fn remount_program() -> Outcome {
 
 /// The classic: a second chroot frees who is above it. Out is who sees a file that the first root has not.
 fn chroot_twice() -> Outcome {
-    let outside = crate::told("OUTSIDE");
+    let outside = told("OUTSIDE");
     if is_control() {
         // On the machine itself there must be something to get out of.
         fs::create_dir_all("attack-root").unwrap();

@@ -41,7 +41,14 @@ fn main() -> ExitCode {
     }
     let holds = names.first().is_some_and(|first| first == "hold");
     for name in names.iter().skip(usize::from(holds)) {
-        let all = [calls::ATTACKS, files::ATTACKS, processes::ATTACKS, resources::ATTACKS, puppet::ATTACKS, terminals::ATTACKS];
+        let all = [
+            calls::ATTACKS,
+            files::ATTACKS,
+            processes::ATTACKS,
+            resources::ATTACKS,
+            puppet::ATTACKS,
+            terminals::ATTACKS,
+        ];
         let Some((_, attack)) = all.iter().copied().flatten().find(|(known, _)| known == name) else {
             eprintln!("there is no attack {name}");
             return ExitCode::FAILURE;
@@ -102,9 +109,8 @@ pub fn error() -> io::Error {
 /// The result of a system call.
 pub fn call(number: libc::c_long, arguments: &[usize]) -> io::Result<usize> {
     let argument = |place: usize| arguments.get(place).copied().unwrap_or_default();
-    let result = unsafe {
-        libc::syscall(number, argument(0), argument(1), argument(2), argument(3), argument(4), argument(5))
-    };
+    let result =
+        unsafe { libc::syscall(number, argument(0), argument(1), argument(2), argument(3), argument(4), argument(5)) };
     if result < 0 { Err(error()) } else { Ok(result as usize) }
 }
 
@@ -119,7 +125,9 @@ pub fn got<T>(result: io::Result<T>, what: &str) -> Outcome {
 /// Whether the kernel has looked at a call at all, be it to find fault with its arguments.
 pub fn reached(result: io::Result<usize>) -> Outcome {
     match result {
-        Err(error) if matches!(error.raw_os_error(), Some(libc::EPERM | libc::ENOSYS | libc::EACCES)) => Held(error.to_string()),
+        Err(error) if matches!(error.raw_os_error(), Some(libc::EPERM | libc::ENOSYS | libc::EACCES)) => {
+            Held(error.to_string())
+        }
         Err(error) => Escaped(format!("the kernel looks at it: {error}")),
         Ok(value) => Escaped(format!("the kernel answers {value}")),
     }

@@ -33,7 +33,8 @@ pub const ATTACKS: &[Attack] = &[
 
 /// The numbers of a lab's processes may be those of the machine's: it is the server only if it looks like it.
 fn is_server(process: usize) -> bool {
-    fs::read(format!("/proc/{process}/cmdline")).is_ok_and(|line| line.split(|byte| *byte == 0).any(|word| word == b"serve"))
+    fs::read(format!("/proc/{process}/cmdline"))
+        .is_ok_and(|line| line.split(|byte| *byte == 0).any(|word| word == b"serve"))
 }
 
 fn server() -> usize {

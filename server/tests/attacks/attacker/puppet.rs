@@ -11,8 +11,11 @@ use crate::Outcome::{Escaped, Held};
 use crate::{Attack, Outcome, call, error, told};
 
 /// All of them.
-pub const ATTACKS: &[Attack] =
-    &[("terminal-of-the-server", terminal_of_the_server), ("lost-tracee", lost_tracee), ("lab-process-blocks", lab_process_blocks)];
+pub const ATTACKS: &[Attack] = &[
+    ("terminal-of-the-server", terminal_of_the_server),
+    ("lost-tracee", lost_tracee),
+    ("lab-process-blocks", lab_process_blocks),
+];
 
 fn ptrace(request: i32, process: i32, address: usize, data: usize) -> io::Result<usize> {
     call(libc::SYS_ptrace, &[request as usize, process as usize, address, data])
@@ -169,13 +172,9 @@ fn lab_process_blocks() -> Outcome {
     use nix::sys::socket::{ControlMessage, MsgFlags, sendmsg};
     use std::os::fd::AsRawFd;
     let data = [io::IoSlice::new(answer.as_bytes())];
-    if let Err(error) = sendmsg::<()>(
-        channel.as_raw_fd(),
-        &data,
-        &[ControlMessage::ScmRights(&[master])],
-        MsgFlags::empty(),
-        None,
-    ) {
+    if let Err(error) =
+        sendmsg::<()>(channel.as_raw_fd(), &data, &[ControlMessage::ScmRights(&[master])], MsgFlags::empty(), None)
+    {
         return Held(error.to_string());
     }
     // The lab process has made it nonblocking by now, or will; the flag is the open file's, and so ours too.

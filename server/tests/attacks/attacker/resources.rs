@@ -26,7 +26,7 @@ pub const ATTACKS: &[Attack] = &[
     ("memory-message-queues", memory_message_queues),
     ("disk", || takes(amount(256), "MiB of disk", disk)),
     ("files", || takes(amount(400_000), "files", file)),
-    ("network-namespaces", || takes(amount(800), "network namespaces", |_| namespace(libc::CLONE_NEWNET))),
+    ("network-namespaces", || takes(amount(200), "network namespaces", |_| namespace(libc::CLONE_NEWNET))),
     ("user-namespaces-deep", || takes(amount(40), "user namespaces one in the other", |_| user_namespace())),
     ("mounts", || takes(amount(20), "times as many mounts", mounts_doubled)),
     ("cgroups", || takes(amount(1000), "cgroups", cgroup)),
@@ -36,8 +36,8 @@ pub const ATTACKS: &[Attack] = &[
     ("pseudoterminals-of-many", pseudoterminals_of_many),
     ("inotify-instances", || takes(amount(400), "inotify instances", |_| held(call(libc::SYS_inotify_init1, &[0])))),
     ("posix-queues", || takes(amount(300), "POSIX queues", posix_queue)),
-    ("timers", || takes(amount(120_000), "timers", |_| timer())),
-    ("signals-queued", || takes(amount(120_000), "queued signals", |_| queued_signal())),
+    ("timers", || takes(amount(10_000), "timers", |_| timer())),
+    ("signals-queued", || takes(amount(10_000), "queued signals", |_| queued_signal())),
     ("locked-memory", || takes(amount(256), "MiB of locked memory", |_| locked())),
     ("aio-many", || takes(amount(100), "times 512 asynchronous requests", |_| aio())),
     ("epoll-nested", || takes(amount(400), "epoll instances", epoll())),
@@ -299,7 +299,9 @@ fn mounts_doubled(number: usize) -> io::Result<()> {
     };
     if number == 0 {
         let made = bind(libc::MS_BIND);
-        unsafe { libc::mount(std::ptr::null(), DIRECTORY.as_ptr(), std::ptr::null(), libc::MS_SHARED, std::ptr::null()) };
+        unsafe {
+            libc::mount(std::ptr::null(), DIRECTORY.as_ptr(), std::ptr::null(), libc::MS_SHARED, std::ptr::null())
+        };
         return if made < 0 { Err(error()) } else { Ok(()) };
     }
     // In the shared group each mount is told to all its peers.
@@ -336,7 +338,8 @@ fn descriptors_in_flight() -> Outcome {
     let file = File::open("/dev/null").unwrap();
     takes(amount(3000), "times 100 descriptors in flight", |_| {
         let mut pair = [0; 2];
-        if unsafe { libc::socketpair(libc::AF_UNIX, libc::SOCK_DGRAM | libc::SOCK_NONBLOCK, 0, pair.as_mut_ptr()) } < 0 {
+        if unsafe { libc::socketpair(libc::AF_UNIX, libc::SOCK_DGRAM | libc::SOCK_NONBLOCK, 0, pair.as_mut_ptr()) } < 0
+        {
             return Err(error());
         }
         let rights = [file.as_raw_fd(); 100];
@@ -347,7 +350,10 @@ fn descriptors_in_flight() -> Outcome {
 }
 
 fn pseudoterminal() -> io::Result<()> {
-    held(call(libc::SYS_openat, &[libc::AT_FDCWD as usize, c"/dev/ptmx".as_ptr() as usize, (libc::O_RDWR | libc::O_NOCTTY) as usize]))
+    held(call(
+        libc::SYS_openat,
+        &[libc::AT_FDCWD as usize, c"/dev/ptmx".as_ptr() as usize, (libc::O_RDWR | libc::O_NOCTTY) as usize],
+    ))
 }
 
 /// The same with further instances of devpts, and by several processes.
@@ -357,9 +363,8 @@ fn pseudoterminals_of_many() -> Outcome {
         if number.is_multiple_of(100) {
             fs::create_dir_all(&path)?;
             let (target, options) = (string(&path), c"newinstance,ptmxmode=0666");
-            if unsafe {
-                libc::mount(c"a".as_ptr(), target.as_ptr(), c"devpts".as_ptr(), 0, options.as_ptr().cast())
-            } < 0
+            if unsafe { libc::mount(c"a".as_ptr(), target.as_ptr(), c"devpts".as_ptr(), 0, options.as_ptr().cast()) }
+                < 0
             {
                 return Err(error());
             }

@@ -7,13 +7,21 @@ use crate::{Attack, Outcome, error, got};
 
 /// All of them.
 pub const ATTACKS: &[Attack] = &[
-    ("terminal-type-into", || on_a_terminal(|slave| unsafe { libc::ioctl(slave, libc::TIOCSTI as _, c"x".as_ptr()) }, "typed")),
+    ("terminal-type-into", || {
+        on_a_terminal(|slave| unsafe { libc::ioctl(slave, libc::TIOCSTI as _, c"x".as_ptr()) }, "typed")
+    }),
     ("terminal-discipline", || {
         let discipline = 0i32;
-        on_a_terminal(|slave| unsafe { libc::ioctl(slave, libc::TIOCSETD as _, &raw const discipline) }, "another protocol")
+        on_a_terminal(
+            |slave| unsafe { libc::ioctl(slave, libc::TIOCSETD as _, &raw const discipline) },
+            "another protocol",
+        )
     }),
     ("terminal-console", || {
-        on_a_terminal(|slave| unsafe { libc::ioctl(slave, libc::TIOCCONS as _, 0) }, "the kernel's messages are shown here")
+        on_a_terminal(
+            |slave| unsafe { libc::ioctl(slave, libc::TIOCCONS as _, 0) },
+            "the kernel's messages are shown here",
+        )
     }),
     ("terminal-of-the-session", terminal_of_the_session),
 ];
