@@ -9,7 +9,7 @@ use crate::common::page::{CONTAINER, HOST, Page};
 use crate::common::playground::Playground;
 use crate::control::{self, Bait};
 use crate::machine::Machine;
-use crate::rows::{By, RESOURCES};
+use crate::rows::{self, By, RESOURCES};
 use crate::table::{Outcome, Table};
 
 /// What a lab may have: less than each attack takes.
@@ -38,13 +38,14 @@ async fn hold(page: &mut Page, name: &str) -> Outcome {
 }
 
 /// Gives back what an attack has got: a new machine, or even a new lab.
-async fn recover(playground: &Playground, cookie: &str, page: &mut Page) {
-    if page.closed.is_none() {
+async fn recover(playground: &Playground, cookie: &str, page: &mut Page, name: &str) {
+    // To look at a hundred thousand mounts takes a lab process that is not optimised longer than a test waits.
+    if page.closed.is_none() && name != "mounts" {
         let before = page.output[&HOST].len();
         page.tell(&ToLab::Reset).await;
         page.until_closed_or(|page| page.text_since(HOST, before).contains("was reset") && page.has_prompt(HOST)).await;
     }
-    if page.closed.is_some() {
+    if page.closed.is_some() || name == "mounts" {
         // However it was ended, this waits until the server has done with it.
         playground.end_lab(cookie);
         *page = playground.open(cookie).await;
@@ -92,7 +93,7 @@ async fn no_lab_takes_more_than_its_own_and_its_neighbour_works_on() {
     let mut neighbour = playground.open(&other).await;
     println!("in peace: {}", works(&mut neighbour).await);
     let mut with = BTreeMap::new();
-    for row in RESOURCES {
+    for row in rows::chosen(RESOURCES) {
         let before = Machine::look();
         let outcome = hold(&mut page, row.name).await;
         let now = Machine::look();
@@ -103,12 +104,14 @@ async fn no_lab_takes_more_than_its_own_and_its_neighbour_works_on() {
             table.fault(format!("{}: the kernel has {taken} MiB more, for a lab of 96 MiB", row.name));
         }
         with.insert(row.name, outcome);
-        recover(&playground, &cookie, &mut page).await;
+        let begun = Instant::now();
+        recover(&playground, &cookie, &mut page, row.name).await;
+        println!("    another machine after {:.1?}", begun.elapsed());
     }
 
     let mut without = BTreeMap::new();
     let mut defences: Vec<&str> = Vec::new();
-    for row in RESOURCES.iter().filter(|row| !row.is_pending) {
+    for row in rows::chosen(RESOURCES).filter(|row| !row.is_pending) {
         if let By::Defence(defence) = row.by
             && !defences.contains(&defence)
         {
@@ -119,14 +122,14 @@ async fn no_lab_takes_more_than_its_own_and_its_neighbour_works_on() {
         let playground = control::playground(&registry, &[&SMALL[..], &["--without", defence]].concat());
         let cookie = playground.new_cookie();
         let mut page = playground.open(&cookie).await;
-        for row in RESOURCES.iter().filter(|row| row.by == By::Defence(defence) && !row.is_pending) {
+        for row in rows::chosen(RESOURCES).filter(|row| row.by == By::Defence(defence) && !row.is_pending) {
             without.insert(row.name, hold(&mut page, row.name).await);
-            recover(&playground, &cookie, &mut page).await;
+            recover(&playground, &cookie, &mut page, row.name).await;
         }
     }
 
     let bait = Bait::new(&playground);
-    for row in RESOURCES {
+    for row in rows::chosen(RESOURCES) {
         // A little of each: what the kernel bounds, it bounds everywhere.
         let on_the_machine = bait.on_the_machine(&[row.name], &[("AMOUNT", "2")]).remove(row.name).unwrap();
         table.judge(row, &with[row.name], without.get(row.name), &on_the_machine);
