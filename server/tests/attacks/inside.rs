@@ -39,7 +39,7 @@ async fn each_attack_from_inside_is_held_and_succeeds_without_its_defence() {
         .filter(|row| !row.is_pending)
         .filter_map(|row| match row.by {
             By::Defence(defence) => Some(defence),
-            By::Kernel(_) => None,
+            By::Kernel(_) | By::Always(_) => None,
         })
         .collect();
     for defence in defences {

@@ -10,6 +10,8 @@ mod common;
 mod control;
 mod inside;
 mod machine;
+mod pages;
+mod raw;
 mod resources;
 mod rows;
 mod table;

@@ -1,6 +1,6 @@
 //! The list of attacks, and the defence of each.
 
-use By::{Defence, Kernel};
+use By::{Always, Defence, Kernel};
 
 /// An attack by its name.
 #[derive(Clone, Copy, Debug)]
@@ -20,12 +20,14 @@ pub enum By {
     Defence(&'static str),
     /// The kernel, by this: it cannot be turned off, so the attack is also made on the machine itself, where it succeeds.
     Kernel(&'static str),
+    /// A part of the server that is not turned off; the attack's honest twin succeeds.
+    Always(&'static str),
 }
 
 impl By {
     /// As the table says it.
     pub fn name(&self) -> &'static str {
-        let (Defence(name) | Kernel(name)) = self;
+        let (Defence(name) | Kernel(name) | Always(name)) = self;
         name
     }
 }
@@ -193,6 +195,52 @@ pub const RESOURCES: &[Row] = &[
     row("pipe-size", Kernel("/proc/sys/fs/pipe-user-pages-soft")),
 ];
 
+const ORIGIN: By = Defence("origin");
+const HOST: By = Defence("host");
+const FRAMES: By = Defence("frames");
+const COOKIE: By = Always("the cookie names the lab, and nothing else does");
+const PROTOCOL: By = Always("what breaks the WebSocket protocol ends the page's connection");
+/// What bounds what a page asks for.
+pub const WINDOWS: By = Always("what a page asks for is bounded, and what it does not take waits with the program");
+
+/// Made by a page, of ours or of another site, or by whoever reaches the server's port.
+pub const PAGES: &[Row] = &[
+    row("other-site-opens-a-lab", ORIGIN),
+    row("other-site-ends-a-lab", ORIGIN),
+    row("no-site-opens-a-lab", ORIGIN),
+    row("null-site-opens-a-lab", ORIGIN),
+    row("rebound-name-opens-a-lab", HOST),
+    row("rebound-name-ends-a-lab", HOST),
+    pending("two-hosts", HOST),
+    pending("two-origins", ORIGIN),
+    row("no-cookie", COOKIE),
+    row("odd-cookie", COOKIE),
+    pending("made-up-cookie", COOKIE),
+    row("ends-another-lab", COOKIE),
+    row("assets-climb", Always("assets are names in the binary, not files")),
+    row("assets-climb-escaped", Always("assets are names in the binary, not files")),
+    row("request-in-a-request", Always("a request of two lengths is refused")),
+    row("giant-head", Always("a request's head is bounded")),
+    row("trace-method", Always("only GET and DELETE")),
+    row("page-in-a-frame", Always("frame-ancestors of the Content-Security-Policy")),
+    row("giant-text", FRAMES),
+    row("giant-binary", FRAMES),
+    row("giant-announced", FRAMES),
+    row("fragments-without-end", FRAMES),
+    row("wrong-text", PROTOCOL),
+    row("unmasked", PROTOCOL),
+    row("reserved-kind", PROTOCOL),
+    row("giant-ping", PROTOCOL),
+    row("unknown-messages", WINDOWS),
+    row("offset-from-the-future", WINDOWS),
+    row("input-before-the-greeting", WINDOWS),
+    row("resizes", WINDOWS),
+    row("terminals-without-end", WINDOWS),
+    row("giant-names", WINDOWS),
+    row("typing-without-end", WINDOWS),
+    row("page-that-does-not-read", WINDOWS),
+];
+
 /// All of them, or the one that `NEWROOT_ATTACK` names, to look at it alone.
 pub fn chosen(rows: &'static [Row]) -> impl Iterator<Item = &'static Row> {
     let one = std::env::var("NEWROOT_ATTACK").ok();
@@ -201,5 +249,5 @@ pub fn chosen(rows: &'static [Row]) -> impl Iterator<Item = &'static Row> {
 
 /// All of them.
 pub fn all() -> impl Iterator<Item = &'static Row> {
-    [INSIDE, RESOURCES].into_iter().flatten()
+    [INSIDE, RESOURCES, PAGES].into_iter().flatten()
 }

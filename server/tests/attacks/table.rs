@@ -61,29 +61,29 @@ impl Table {
         self.faults.push(fault);
     }
 
-    /// Adds a row to the self. An attack on what this machine's kernel does not have proves nothing, but is no fault.
-    pub fn judge(&mut self, row: &Row, with: &Outcome, without: Option<&Outcome>, on_the_machine: &Outcome) {
-        let name = row.name;
+    /// Adds a row for an attack. `twin` is the same where it may succeed. What does not go on this machine at all, because its
+    /// kernel has no such thing, proves nothing, but is no fault.
+    pub fn judge(&mut self, row: &Row, with: &Outcome, without: Option<&Outcome>, twin: &Outcome) {
+        let (name, defence) = (row.name, row.by.name());
         if row.is_pending {
-            if !with.has_escaped() && on_the_machine.has_escaped() {
+            if !with.has_escaped() && twin.has_escaped() {
                 self.fault(format!("{name}: its defence is there, so it is not pending any more: {with}"));
             }
-            self.add(name, &format!("{} (to come)", row.by.name()), &with.to_string(), "");
+            self.add(name, &format!("{defence} (to come)"), &with.to_string(), "");
             return;
         }
         if with.has_escaped() {
             self.fault(format!("{name}: {with}"));
         }
-        let (defence, off) = match (row.by, without) {
-            (By::Defence(defence), Some(without)) => (defence, without.clone()),
-            (By::Kernel(defence), _) | (By::Defence(defence), None) => (defence, on_the_machine.clone()),
-        };
-        let off = match (row.by, off.has_escaped(), on_the_machine.has_escaped()) {
-            (By::Defence(_), true, _) => off.to_string(),
-            (By::Kernel(_), true, _) => format!("the kernel's own; on the machine it {off}"),
-            // Nor does it go on the machine.
-            (_, false, false) => format!("not to be had on this machine at all: {}", on_the_machine.why()),
-            (_, false, true) => {
+        let off = match (row.by, without) {
+            (By::Defence(_), Some(without)) if without.has_escaped() => without.to_string(),
+            (By::Kernel(_), _) if twin.has_escaped() => format!("the kernel's own; on the machine it {twin}"),
+            (By::Always(_), _) if twin.has_escaped() => format!("always there; its honest twin {twin}"),
+            (By::Defence(_) | By::Kernel(_), _) if !twin.has_escaped() => {
+                format!("not to be had on this machine at all: {}", twin.why())
+            }
+            _ => {
+                let off = without.unwrap_or(twin);
                 self.fault(format!("{name}: without {defence} it is held as well: {off}"));
                 off.to_string()
             }
