@@ -25,9 +25,10 @@ pub fn status(answer: &str) -> u16 {
 
 /// The head of a request for a WebSocket, with these headers instead of honest ones.
 pub fn upgrade(headers: &[&str]) -> Vec<u8> {
-    let mut head = "GET /api/lab HTTP/1.1\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n\
+    let mut head =
+        "GET /api/lab HTTP/1.1\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n\
                     Sec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n"
-        .to_owned();
+            .to_owned();
     for header in headers {
         head += &format!("{header}\r\n");
     }
@@ -116,7 +117,10 @@ impl Socket {
                 PONG if payload == b"there?" => return Ok(()),
                 CLOSE => {
                     let code = payload.first_chunk().map_or(1005, |code| u16::from_be_bytes(*code));
-                    return Err(format!("closed with {code} {}", String::from_utf8_lossy(payload.get(2..).unwrap_or_default())));
+                    return Err(format!(
+                        "closed with {code} {}",
+                        String::from_utf8_lossy(payload.get(2..).unwrap_or_default())
+                    ));
                 }
                 _ => {}
             }
