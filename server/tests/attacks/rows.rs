@@ -121,7 +121,7 @@ pub const INSIDE: &[Row] = &[
     row("read-kernel-addresses", CAPABILITY),
     row("read-page-frames", CAPABILITY),
     row("release-agent", CAPABILITY),
-    pending("pressure-trigger", Defence("pressure")),
+    row("pressure-trigger", Kernel("only root may write to /proc/pressure, since a server was started")),
     // Devices and mounts.
     row("mknod-disk", CAPABILITY),
     row("mknod-memory", CAPABILITY),
@@ -180,7 +180,7 @@ pub const RESOURCES: &[Row] = &[
     row("event-counters", RESOURCES_OF_EACH),
     row("file-locks", RESOURCES_OF_EACH),
     row("pseudoterminals", Defence("pseudoterminals")),
-    pending("pseudoterminals-of-many", Defence("pseudoterminals")),
+    row("pseudoterminals-of-many", Defence("pseudoterminals")),
     row("aio-many", FILTER),
     row("cgroups", Kernel("64 cgroups for each lab: the kernel counts with version 2, the lab process with 1")),
     row("user-namespaces-deep", Kernel("32 user namespaces one in the other")),
