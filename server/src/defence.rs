@@ -41,6 +41,16 @@ pub enum Defence {
     Alarm,
     /// The server ends labs that outlive their time, or answer nobody.
     Warden,
+    /// The ids of a lab's users are nobody's on the machine.
+    Ids,
+    /// What is mounted from outside is read-only, and opens no device.
+    MountFlags,
+    /// The page of another site cannot reach a lab.
+    Origin,
+    /// A name that is not ours, pointed at this server by another site, is not answered.
+    Host,
+    /// What a page may send at once is bounded.
+    Frames,
 }
 
 /// Which defences stand: all of them, but for those that a test has turned off.

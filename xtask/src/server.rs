@@ -38,7 +38,10 @@ pub fn build_id(root: &Path) -> Result<String> {
 /// Builds it and returns its path.
 pub fn build(root: &Path, target: &StaticTarget, build_id: &str) -> Result<PathBuf> {
     command::run(
-        target.cargo(root, "build").args(["--release", "--package", "newroot"]).env("NEWROOT_BUILD", build_id),
+        target
+            .cargo(root, "build")
+            .args(["--release", "--package", "newroot", "--bin", "newroot"])
+            .env("NEWROOT_BUILD", build_id),
     )?;
     let newroot = root.join("target").join(&target.triple).join("release/newroot");
     let binary = fs::read(&newroot).with_context(|| format!("read {}", newroot.display()))?;

@@ -60,6 +60,10 @@ impl LabOptions {
 
     /// What the cgroup of a lab allows.
     pub fn limits(&self) -> Limits {
+        if !self.defences().stand(Defence::Limits) {
+            // Still less than a machine has, lest the doctor refuses.
+            return Limits { memory: 2 << 30, pids: 4096, cpu_percent: 100_000, cpu_weight: 100 };
+        }
         Limits {
             memory: self.lab_memory << 20,
             pids: self.lab_pids,
@@ -77,7 +81,7 @@ impl LabOptions {
             most,
             server,
             cgroup: self.limits(),
-            disk: self.lab_disk << 20,
+            disk: if self.defences().stand(Defence::Limits) { self.lab_disk << 20 } else { 2 << 30 },
             terminals: self.lab_terminals,
             idle: self.idle,
             life: (!self.life.is_zero()).then_some(self.life),

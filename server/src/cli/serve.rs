@@ -10,7 +10,7 @@ use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 
 use newroot::classroom::{Classroom, ProgressStore, Time};
-use newroot::defence::Defence;
+use newroot::defence::{Defence, Defences};
 use newroot::doctor::{self, Plan, Verdict};
 use newroot::user::ServerUser;
 use newroot::{http, lab, lessons, registry, runtime};
@@ -98,6 +98,7 @@ struct Prepared {
     time: Option<Time>,
     hosts: Vec<String>,
     user: ServerUser,
+    defences: Defences,
 }
 
 /// All that takes root: it is done here, and this process is root no more afterwards. What takes root later, the helper does.
@@ -106,6 +107,7 @@ fn prepare(options: Options) -> Result<Prepared> {
         tracing::warn!("this server is NOT SAFE: a test has turned off the defence {off:?}");
     }
     let time = options.lab.time();
+    let defences = options.lab.defences();
     let stays_root = !options.lab.defences().stand(Defence::ServerUser);
     let user = if stays_root { ServerUser::ourselves() } else { options.user };
     let state = whole(&options.state)?;
@@ -133,7 +135,18 @@ fn prepare(options: Options) -> Result<Prepared> {
         let hint = || format!("the server cannot give up root and become user {user}; --user takes another");
         user.become_it(&needed).with_context(hint)?;
     }
-    Ok(Prepared { helper, listener, upstreams, state, lessons, labs: options.labs, time, hosts: options.host, user })
+    Ok(Prepared {
+        helper,
+        listener,
+        upstreams,
+        state,
+        lessons,
+        labs: options.labs,
+        time,
+        hosts: options.host,
+        user,
+        defences,
+    })
 }
 
 /// A path from the root, without links: what it leads to stays what it is.
@@ -153,7 +166,7 @@ fn progress(state: &Path) -> PathBuf {
 }
 
 async fn serve_until_signal(prepared: Prepared) -> Result<()> {
-    let Prepared { helper, listener, upstreams, state, lessons, labs, time, hosts, user } = prepared;
+    let Prepared { helper, listener, upstreams, state, lessons, labs, time, hosts, user, defences } = prepared;
     let (lessons, keep_lessons) = match &lessons {
         None => (lessons::fixed(lessons::Choice::embedded()?), None),
         Some(directory) => {
@@ -185,6 +198,7 @@ async fn serve_until_signal(prepared: Prepared) -> Result<()> {
         store,
         code: lessons::code(),
         hosts: if hosts.is_empty() { http::loopback_hosts(address) } else { hosts },
+        defences,
     };
     let (mut interrupt, mut terminate) = (signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?);
     let (ends_labs, asked) = tokio::sync::oneshot::channel();

@@ -20,6 +20,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 use shared::lesson::SourceFile;
 
 use crate::classroom::{Classroom, Learner};
+use crate::defence::{Defence, Defences};
 use crate::lab::Handle;
 use crate::lessons;
 use crate::registry::{Client, Store};
@@ -46,6 +47,8 @@ pub struct Site {
     pub code: Vec<SourceFile>,
     /// The names under which browsers may reach the server; empty means any.
     pub hosts: Vec<String>,
+    /// Which defences stand.
+    pub defences: Defences,
 }
 
 impl Site {
@@ -179,12 +182,14 @@ impl FromRequestParts<Arc<Site>> for SameSite {
         let host = header(header::HOST).unwrap_or_default();
         // Another site can point its own name at this address; then Origin and Host agree, but the name is not ours.
         let name = host.rsplit_once(':').filter(|(_, port)| port.parse::<u16>().is_ok()).map_or(host, |(name, _)| name);
-        if !site.hosts.is_empty() && !site.hosts.iter().any(|ours| ours.eq_ignore_ascii_case(name)) {
+        let knows_names = !site.hosts.is_empty() && site.defences.stand(Defence::Host);
+        if knows_names && !site.hosts.iter().any(|ours| ours.eq_ignore_ascii_case(name)) {
             let message = format!("this server is not known as {name}; start it with --host {name} if it should be\n");
             return Err((StatusCode::MISDIRECTED_REQUEST, message).into_response());
         }
         let origin = header(header::ORIGIN).and_then(|origin| origin.split_once("://")).map(|(_, host)| host);
         match origin {
+            _ if !site.defences.stand(Defence::Origin) => Ok(SameSite),
             Some(origin) if !origin.eq_ignore_ascii_case(host) => {
                 Err((StatusCode::FORBIDDEN, "a page from elsewhere cannot reach this machine\n").into_response())
             }

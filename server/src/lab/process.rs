@@ -27,7 +27,7 @@ use super::state::Lab;
 use super::stream::PageStream;
 use super::uid_range::UidRange;
 use super::{alarm, beginning, privileges, session};
-use crate::defence::Defences;
+use crate::defence::{Defence, Defences};
 use crate::sys;
 
 /// The line on standard output that says that the lab is ready to be asked.
@@ -99,7 +99,10 @@ struct Built {
 
 fn build(config: &Config) -> Result<Built, StepError> {
     config.cgroup.enter().step("enter the lab's cgroup")?;
-    let ids = UidRange::take().step("take a range of user ids")?;
+    let mut ids = UidRange::take().step("take a range of user ids")?;
+    if !config.defences.stand(Defence::Ids) {
+        ids.first = 0;
+    }
     let socket = config.directory.join("socket");
     let listener = StdUnixListener::bind(&socket).step("listen in the lab's directory")?;
     // To connect one must be allowed to write, so until here nobody but root was.
@@ -228,7 +231,7 @@ fn status(lab: &Lab) -> Status {
 
 async fn open_page(lab: Rc<Lab>, socket: OwnedFd, ahead: Vec<u8>) -> io::Result<()> {
     let socket = PageStream::new(socket)?;
-    let config = Some(session::websocket_config());
+    let config = Some(session::websocket_config(lab.defences()));
     let websocket = WebSocketStream::from_partially_read(socket, ahead, Role::Server, config).await;
     spawn_local(session::serve(websocket, lab));
     Ok(())

@@ -144,7 +144,7 @@ pub fn prepare(
 
     // The lower layer is owned by uid 0 on disk; mapped, it is owned by the sandbox's root. Only the host's root may
     // make such a mount. nodev: a device node in an image must never open the host's device.
-    let attributes = mount_attribute::IDMAP | mount_attribute::RDONLY | mount_attribute::NODEV;
+    let attributes = mount_attribute::IDMAP | locked(settings, mount_attribute::RDONLY | mount_attribute::NODEV);
     sys::set_mount_attributes(&lower, attributes, Some(&user_namespace))
         .step("map the lab image into the learner's uid range (Linux 5.19, on a file system that can)")?;
     sys::attach_mount(&lower, Path::new("lower")).step("attach the lab image")?;
@@ -161,6 +161,11 @@ pub fn prepare(
     // from outside are locked together, with their flags; the learner's root cannot undo read-only or nodev.
     zygote.tell(&ToZygote::LockMounts)?;
     Ok(Prepared { zygote: zygote.channel, overlay })
+}
+
+/// The flags of a mount from outside that are locked with it.
+fn locked(settings: &Settings, attributes: u64) -> u64 {
+    if settings.defences.stand(Defence::MountFlags) { attributes } else { 0 }
 }
 
 /// Overlayfs keeps marks in extended attributes, and in a user namespace it may only take `user.` ones.
@@ -180,13 +185,13 @@ fn best_overlay() -> Result<Overlay, StepError> {
 /// overlay of the machine's root would open device nodes of the image.
 fn mount_overlay(settings: &Settings, ids: &UidRange) -> Result<(), StepError> {
     let size = format!("size={},mode=755", settings.disk);
-    mount(Some("upper"), "upper", Some("tmpfs"), MsFlags::MS_NODEV, Some(size.as_str()))
-        .step("mount the upper tmpfs")?;
+    let nodev = if settings.defences.stand(Defence::MountFlags) { MsFlags::MS_NODEV } else { MsFlags::empty() };
+    mount(Some("upper"), "upper", Some("tmpfs"), nodev, Some(size.as_str())).step("mount the upper tmpfs")?;
     fs::create_dir("upper/files").step("make the upper directory")?;
     fs::create_dir("upper/work").step("make the work directory")?;
     std::os::unix::fs::chown("upper/files", Some(ids.first), Some(ids.first)).step("give the root to the learner")?;
     let layers = "lowerdir=lower,upperdir=upper/files,workdir=upper/work";
-    mount(Some("overlay"), "merged", Some("overlay"), MsFlags::MS_NODEV, Some(layers)).step("mount the overlay")
+    mount(Some("overlay"), "merged", Some("overlay"), nodev, Some(layers)).step("mount the overlay")
 }
 
 impl Zygote {
@@ -253,7 +258,7 @@ fn make_base(settings: &Settings, ids: &UidRange, directory: &Path, program: Pro
     }
     let binary = program.mount()?;
     fs::File::create("newroot").step("make a place for the newroot binary")?;
-    let attributes = mount_attribute::RDONLY | mount_attribute::NOSUID | mount_attribute::NODEV;
+    let attributes = locked(settings, mount_attribute::RDONLY | mount_attribute::NOSUID | mount_attribute::NODEV);
     sys::set_mount_attributes(&binary, attributes, None).step("make the newroot binary read-only")?;
     sys::attach_mount(&binary, Path::new("newroot")).step("attach the newroot binary")
 }

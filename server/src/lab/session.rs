@@ -17,6 +17,7 @@ use tokio_tungstenite::tungstenite::{Error, Message};
 use shared::protocol::{CLOSE_LAB_ENDED, Frame, FrameKind, ToLab};
 
 use super::Lab;
+use crate::defence::{Defence, Defences};
 pub use page::Page;
 
 /// A page that says nothing for this long, not even the answer to a ping, is gone.
@@ -27,7 +28,10 @@ const PING_EACH: Duration = Duration::from_secs(25);
 const FAREWELL: Duration = Duration::from_secs(1);
 
 /// Bounds for what a page may send at once. Ours sends pieces of 16 KiB.
-pub fn websocket_config() -> WebSocketConfig {
+pub fn websocket_config(defences: &Defences) -> WebSocketConfig {
+    if !defences.stand(Defence::Frames) {
+        return WebSocketConfig::default().max_message_size(None).max_frame_size(None);
+    }
     WebSocketConfig::default().max_message_size(Some(128 << 10)).max_frame_size(Some(128 << 10))
 }
 

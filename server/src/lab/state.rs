@@ -30,6 +30,7 @@ use super::terminal::{self, Terminal};
 use super::terminals::Terminals;
 use super::trace::Trace;
 use super::views::Views;
+use crate::defence::Defences;
 
 mod calls;
 mod course;
@@ -83,6 +84,7 @@ pub struct Lab {
     ended: RefCell<Option<String>>,
     lifetime: Lifetime,
     usage: Usage,
+    defences: Defences,
 }
 
 impl Lab {
@@ -111,6 +113,7 @@ impl Lab {
             ended: RefCell::default(),
             lifetime: Lifetime::new(&config.limits),
             usage: Usage::new(config.limits.clone(), meter, cgroup),
+            defences: config.defences.clone(),
         });
         lab.start_machine().await?;
         spawn_local(lab.clone().hear_news());
@@ -120,6 +123,11 @@ impl Lab {
         spawn_local(lab.clone().watch_use());
         spawn_local(lab.clone().watch_cgroups());
         Ok(lab)
+    }
+
+    /// Which defences stand.
+    pub fn defences(&self) -> &Defences {
+        &self.defences
     }
 
     /// Has the zygote make a sandbox, and a shell in each terminal.

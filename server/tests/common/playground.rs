@@ -91,7 +91,14 @@ impl Playground {
         let state = self.directory.path().join("second");
         let store = std::sync::Arc::new(Store::open(&state, None).unwrap());
         let lessons = lessons::fixed(lessons::Choice::embedded().unwrap());
-        let site = http::Site { classroom, store, lessons, code: lessons::code(), hosts: Vec::new() };
+        let site = http::Site {
+            classroom,
+            store,
+            lessons,
+            code: lessons::code(),
+            hosts: Vec::new(),
+            defences: Default::default(),
+        };
         let path = self.directory.path().join("bridge");
         let listener = UnixListener::bind(&path).unwrap();
         tokio::spawn(async move { axum::serve(listener, http::router(site.into())).await });
