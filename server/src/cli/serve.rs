@@ -9,10 +9,11 @@ use anyhow::{Context, Result};
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 
-use newroot::classroom::{Classroom, ProgressStore};
+use newroot::classroom::{Classroom, Learners, ProgressStore};
 use newroot::doctor::{self, Plan, Verdict};
 use newroot::{http, lab, lessons, registry, runtime};
 
+use super::http_options::HttpOptions;
 use super::lab_image;
 use super::lab_options::LabOptions;
 use super::mirror::MirrorOptions;
@@ -41,6 +42,9 @@ pub struct Options {
     /// A directory of lessons, added to those of this binary or in place of them; what is saved there shows at once
     #[arg(long, value_name = "DIR")]
     lessons: Option<PathBuf>,
+    /// What browsers may take.
+    #[command(flatten)]
+    http: HttpOptions,
     /// What each lab is and may.
     #[command(flatten)]
     lab: LabOptions,
@@ -104,18 +108,24 @@ async fn serve_until_signal(options: Options) -> Result<()> {
     let progress = options.state.join("progress");
     let progress = ProgressStore::open(progress.clone())
         .with_context(|| format!("cannot keep learners' progress in {}", progress.display()))?;
-    let (classroom, arrivals) = Classroom::new(settings, options.labs, progress);
-    tokio::spawn(http::serve_mirrors(arrivals, http::mirror::router(store.clone())));
+    let learners = Learners::open(&options.state, options.lab.defences())?;
+    let limits = options.http.limits(options.lab.defences());
+    let (classroom, arrivals) =
+        Classroom::new(settings, options.http.room(options.labs, &options.lab.defences()), progress);
+    tokio::spawn(http::serve_mirrors(arrivals, http::mirror::router(store.clone()), limits.clone()));
     match classroom.find_labs().await {
         0 => {}
         found => println!("{found} lab(s) of a former server go on."),
     }
     let site = http::Site {
         classroom: classroom.clone(),
+        learners,
         lessons,
         store,
         code: lessons::code(),
         hosts: if options.host.is_empty() { http::loopback_hosts(address) } else { options.host },
+        proxies: options.http.proxies(),
+        defences: options.lab.defences(),
     };
     let (mut interrupt, mut terminate) = (signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?);
     let (ends_labs, asked) = tokio::sync::oneshot::channel();
@@ -131,7 +141,7 @@ async fn serve_until_signal(options: Options) -> Result<()> {
         keep_lessons.inspect(tokio::task::JoinHandle::abort);
     };
     println!("Newroot is on http://{address} (Ctrl-C ends it, and its labs with it)");
-    http::serve(listener, Arc::new(site), stop).await?;
+    http::serve(listener, Arc::new(site), limits, stop).await;
     if asked.await.unwrap_or(true) {
         classroom.end_all().await;
     }

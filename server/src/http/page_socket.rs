@@ -11,7 +11,6 @@ use axum::response::{IntoResponse, Response};
 use futures_util::StreamExt;
 use hyper::upgrade::{OnUpgrade, Upgraded};
 use hyper_util::rt::TokioIo;
-use hyper_util::server::conn::auto::upgrade::downcast;
 use tokio::io::{AsyncRead, AsyncWrite, copy_bidirectional_with_sizes};
 use tokio::net::{TcpStream, UnixStream};
 use tokio::time::timeout;
@@ -21,9 +20,15 @@ use tokio_tungstenite::tungstenite::protocol::{CloseFrame, Role};
 
 use shared::protocol::{CLOSE_LAB_ENDED, CLOSE_NO_LAB, CLOSE_ROOM_FULL};
 
-use super::{SameSite, Site, learner};
-use crate::classroom::Error;
+use super::Site;
+use super::connections::{Guarded, Peer};
+use super::requests::learner;
+use super::seldom::Seldom;
+use crate::classroom::{Address, Error};
 use crate::lab::Handle;
+
+/// That somebody got no lab.
+static REFUSED: Seldom = Seldom::new();
 
 /// How long a page that was refused has to take its leave.
 const FAREWELL: Duration = Duration::from_secs(2);
@@ -35,10 +40,14 @@ const BRIDGE_BUFFER: usize = 16 * 1024;
 
 /// `GET` with an upgrade: connects to the learner's lab, which is started if need be, unless the query is `resume`.
 /// `DELETE`: ends it.
-pub async fn lab(_: SameSite, State(site): State<Arc<Site>>, mut request: Request) -> Response {
-    let Some(learner) = learner(request.headers()) else {
-        return (StatusCode::UNAUTHORIZED, "open the page first: it gives the cookie that names your machine\n")
-            .into_response();
+pub async fn lab(State(site): State<Arc<Site>>, mut request: Request) -> Response {
+    let learner = match learner(request.headers(), &site) {
+        Ok(Some(learner)) => learner,
+        Ok(None) => {
+            let why = "open the page first: it gives the cookie that names your machine\n";
+            return (StatusCode::UNAUTHORIZED, why).into_response();
+        }
+        Err(refusal) => return refusal,
     };
     match *request.method() {
         Method::DELETE => {
@@ -54,7 +63,7 @@ pub async fn lab(_: SameSite, State(site): State<Arc<Site>>, mut request: Reques
             // surprise.
             let lab = match request.uri().query() == Some("resume") && !site.classroom.has_lab(&learner) {
                 true => Err(Refusal { code: CLOSE_LAB_ENDED, reason: "it has ended while nobody was looking".into() }),
-                false => site.classroom.lab(&learner).await.map_err(Refusal::from),
+                false => site.classroom.lab(&learner, client(&site, &request)).await.map_err(Refusal::from),
             };
             let upgrade = hyper::upgrade::on(&mut request);
             tokio::spawn(async move {
@@ -71,6 +80,12 @@ pub async fn lab(_: SameSite, State(site): State<Arc<Site>>, mut request: Reques
         }
         _ => (StatusCode::METHOD_NOT_ALLOWED, [(header::ALLOW, "GET, DELETE")]).into_response(),
     }
+}
+
+/// Where the page's browser is.
+fn client(site: &Site, request: &Request) -> Option<Address> {
+    let peer = request.extensions().get::<Peer>()?;
+    site.proxies.client(*peer, request.headers()).map(Address::from)
 }
 
 /// The answer to a WebSocket handshake (RFC 6455, section 4.2), where the request is one.
@@ -99,7 +114,10 @@ struct Refusal {
 impl From<Error> for Refusal {
     fn from(error: Error) -> Refusal {
         let code = match &error {
-            Error::Full(_) => CLOSE_ROOM_FULL,
+            Error::Refused(refused) => {
+                REFUSED.say(|| tracing::warn!("a learner got no lab: {refused}"));
+                CLOSE_ROOM_FULL
+            }
             Error::Start(error) => {
                 tracing::error!("a lab could not be started: {error}");
                 CLOSE_NO_LAB
@@ -113,8 +131,8 @@ impl From<Error> for Refusal {
 /// on nothing of it passes through the server. What is no TCP connection by itself is bridged.
 async fn connect(upgrade: OnUpgrade, lab: Result<Arc<Handle>, Refusal>) -> io::Result<()> {
     let upgraded = upgrade.await.map_err(io::Error::other)?;
-    let (page, ahead) = match downcast::<TokioIo<TcpStream>>(upgraded) {
-        Ok(parts) => (parts.io.into_inner().into_std()?, parts.read_buf.to_vec()),
+    let (page, ahead) = match upgraded.downcast::<TokioIo<Guarded<TcpStream>>>() {
+        Ok(parts) => (parts.io.into_inner().into_inner().into_std()?, parts.read_buf.to_vec()),
         Err(upgraded) => return bridge(upgraded, lab).await,
     };
     let Err(refusal) = offer(&page, ahead, lab).await else { return Ok(()) };

@@ -43,6 +43,8 @@ pub struct Settings {
     pub terminals: u32,
     /// How long a lab lives that nobody uses.
     pub idle: Duration,
+    /// How long a lab lives that nobody has ever used, and nobody looks at.
+    pub unused: Duration,
     /// How long a lab lives in any case.
     pub life: Option<Duration>,
     /// Where its overlay is mounted; `None` for what this kernel can.
@@ -142,6 +144,7 @@ impl Handle {
                         rootfs: settings.rootfs.clone(),
                         hostname: "lab".into(),
                         limits: settings.limits(),
+                        unused: settings.unused,
                         overlay: settings.overlay,
                         netfilter: settings.netfilter,
                         defences: settings.defences.clone(),

@@ -6,7 +6,7 @@ use std::path::Path;
 use std::sync::{Arc, Condvar, Mutex};
 use std::thread;
 
-use newroot::http::mirror;
+use newroot::http;
 use newroot::registry::{Store, Upstream};
 
 /// A mirror on a free port, served until the end of the test.
@@ -33,7 +33,7 @@ impl Mirror {
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
         let listener = runtime.block_on(tokio::net::TcpListener::bind("127.0.0.1:0")).unwrap();
         let address = listener.local_addr().unwrap().to_string();
-        runtime.spawn(async move { axum::serve(listener, mirror::router(Arc::new(store))).await });
+        runtime.spawn(http::serve_mirror(listener, http::mirror::router(Arc::new(store))));
         Mirror { address, _runtime: runtime }
     }
 

@@ -6,9 +6,10 @@ use std::net::{SocketAddr, TcpStream as StdTcpStream};
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use newroot::classroom::{Classroom, ProgressStore};
+use newroot::classroom::{Classroom, Learners, ProgressStore};
+use newroot::defence::Defences;
 use newroot::lab::{self, cgroup};
 use newroot::registry::Store;
 use newroot::{http, lessons};
@@ -19,6 +20,8 @@ use tempfile::TempDir;
 use tokio::net::{TcpStream, UnixListener, UnixStream};
 use tokio_tungstenite::tungstenite::Error;
 use tokio_tungstenite::tungstenite::client::IntoClientRequest;
+
+use super::raw::PATIENCE;
 
 pub use super::page::{CONTAINER, Carrier, HOST, Page};
 
@@ -90,6 +93,7 @@ impl Playground {
             disk: 0,
             terminals: 0,
             idle: Duration::ZERO,
+            unused: Duration::ZERO,
             life: None,
             overlay: None,
             netfilter: false,
@@ -101,10 +105,20 @@ impl Playground {
         let state = self.directory.path().join("second");
         let store = std::sync::Arc::new(Store::open(&state, None).unwrap());
         let lessons = lessons::fixed(lessons::Choice::embedded().unwrap());
-        let site = http::Site { classroom, store, lessons, code: lessons::code(), hosts: Vec::new() };
+        let site = http::Site {
+            classroom,
+            // A page's cookie is the first server's.
+            learners: Learners::open(&self.state(), Defences::default()).unwrap(),
+            store,
+            lessons,
+            code: lessons::code(),
+            hosts: Vec::new(),
+            proxies: http::Proxies::default(),
+            defences: Defences::default(),
+        };
         let path = self.directory.path().join("bridge");
         let listener = UnixListener::bind(&path).unwrap();
-        tokio::spawn(async move { axum::serve(listener, http::router(site.into())).await });
+        tokio::spawn(http::serve(listener, site.into(), http::Limits::default(), std::future::pending()));
         self.bridge = Some(path);
     }
 
@@ -116,10 +130,20 @@ impl Playground {
             spawn(super::newroot(), self.directory.path(), &self.arguments, &self.environment);
     }
 
-    /// Ends the server by a signal and waits for it.
+    /// Ends the server by a signal and waits for it, for a minute at most.
     pub fn stop(&mut self, signal: Signal) -> std::process::ExitStatus {
         kill(self.pid(), signal).unwrap();
-        self.process.wait().unwrap()
+        let begun = Instant::now();
+        loop {
+            if let Some(status) = self.process.try_wait().unwrap() {
+                return status;
+            }
+            if begun.elapsed() > PATIENCE {
+                kill(self.pid(), Signal::SIGKILL).unwrap();
+                panic!("{signal} has not ended the server");
+            }
+            std::thread::sleep(Duration::from_millis(10));
+        }
     }
 
     /// The server's process.
