@@ -17,18 +17,18 @@ pub struct Guarded<S> {
     stall: Option<Duration>,
     /// Runs while it is stuck.
     stuck: Option<Pin<Box<Sleep>>>,
-    _place: Place,
+    place: Place,
 }
 
 impl<S> Guarded<S> {
     /// Guards a stream. Without a time it may be stuck for ever.
     pub fn new(stream: S, stall: Option<Duration>, place: Place) -> Guarded<S> {
-        Guarded { stream, stall, stuck: None, _place: place }
+        Guarded { stream, stall, stuck: None, place }
     }
 
-    /// The stream, which is guarded no longer and gives its place back.
-    pub fn into_inner(self) -> S {
-        self.stream
+    /// The stream, which is guarded no longer, and the place that it has for as long as it is this server's.
+    pub fn into_parts(self) -> (S, Place) {
+        (self.stream, self.place)
     }
 
     /// What came of an attempt to write: if nothing for too long, an error.
