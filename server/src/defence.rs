@@ -51,6 +51,20 @@ pub enum Defence {
     Host,
     /// What a page may send at once is bounded.
     Frames,
+    /// The server and the labs' mirrors speak HTTP/1 alone.
+    HttpOne,
+    /// No connection is stuck or idle for ever, and none keeps the server from ending.
+    HttpTimeouts,
+    /// What a lab's mirror has in memory for it is bounded.
+    MirrorBytes,
+    /// No client address takes all connections or labs.
+    PerAddress,
+    /// A cookie is the server's own.
+    SignedCookies,
+    /// Headers that must be there once are there once, and say the same.
+    HeadersOnce,
+    /// A lab that nobody has ever used ends early.
+    UnusedLabs,
 }
 
 /// Which defences stand: all of them, but for those that a test has turned off.

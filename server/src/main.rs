@@ -12,6 +12,7 @@ use newroot::runtime::{self, PullOptions, RunError, RunOptions};
 /// The verbs that have more to say than the call of one function.
 mod cli {
     pub mod doctor;
+    pub mod http_options;
     pub mod images;
     pub mod lab_image;
     pub mod lab_options;

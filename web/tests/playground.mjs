@@ -105,10 +105,13 @@ export async function start({ image = "alpine", flags: more = [], browser: looks
   };
 }
 
-/** The name of the lab of a browser: the digest of its cookie's secret. No other lab of this machine is looked at. */
+/**
+ * The name of the lab of a browser: the digest of its cookie's secret, which stands before the tag. No other lab of this
+ * machine is looked at.
+ */
 export async function labOf(context) {
   const { value } = (await context.cookies()).find(({ name }) => name === "newroot");
-  return createHash("sha256").update(value).digest("hex").slice(0, 32);
+  return createHash("sha256").update(value.split(".")[0]).digest("hex").slice(0, 32);
 }
 
 /** Whether a process is in a cgroup of this name. One that has ended, and is not reaped yet, is in none. */

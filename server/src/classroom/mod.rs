@@ -3,61 +3,41 @@
 use std::collections::HashMap;
 use std::io;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use sha2::{Digest, Sha256};
 use tokio::sync::{OnceCell, mpsc, watch};
 
 use crate::checks::Check;
 use crate::lab::keeper::StartError;
 use crate::lab::{Handle, Keeper, LabId};
 
+mod admission;
+mod learner;
 mod progress;
 mod warden;
 
+use admission::Admission;
+pub use admission::{Address, Refused, Room};
+pub use learner::{KeyError, Learner, Learners};
 pub use progress::ProgressStore;
 pub use warden::Time;
-
-/// What a learner's browser keeps: 128 random bits. Whoever has it has the lab.
-#[derive(Clone, PartialEq, Eq)]
-pub struct Learner(String);
-
-impl Learner {
-    /// A new learner. Errors where the kernel has no random numbers.
-    pub fn new() -> Result<Learner, getrandom::Error> {
-        let mut secret = [0; 16];
-        getrandom::fill(&mut secret)?;
-        Ok(Learner(LabId(secret).to_string()))
-    }
-
-    /// The learner who brings this secret; `None` where it cannot be one of ours.
-    pub fn from_secret(secret: &str) -> Option<Learner> {
-        secret.parse::<LabId>().ok().map(|_well_formed| Learner(secret.to_owned()))
-    }
-
-    /// The secret, for the cookie and for nothing else.
-    pub fn secret(&self) -> &str {
-        &self.0
-    }
-
-    /// Their lab. Derived, so that a restarted server knows whose lab is whose; one-way, so that the id in a path or a
-    /// log does not open the lab.
-    pub fn lab(&self) -> LabId {
-        let digest = Sha256::digest(self.0.as_bytes());
-        let mut id = [0; 16];
-        id.copy_from_slice(&digest[..16]);
-        LabId(id)
-    }
-}
 
 /// A lab that is being started, or runs.
 type Place = Arc<OnceCell<Arc<Handle>>>;
 
+/// The place of a lab, and from where it was started. For those of a former server, nobody knows.
+#[derive(Default)]
+struct Occupied {
+    place: Place,
+    from: Option<Address>,
+}
+
 /// All labs of this server.
 pub struct Classroom {
     keeper: Keeper,
-    most_labs: usize,
-    labs: Mutex<HashMap<LabId, Place>>,
+    room: Room,
+    labs: Mutex<HashMap<LabId, Occupied>>,
+    admission: Mutex<Admission>,
     /// What the lessons ask.
     checks: watch::Sender<Arc<[Check]>>,
     progress: ProgressStore,
@@ -69,9 +49,9 @@ pub struct Classroom {
 /// A learner got no lab.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// As many labs run as the server may have.
-    #[error("the room is full: {0} machines are running; try again when somebody has left")]
-    Full(usize),
+    /// There may be no new one now.
+    #[error(transparent)]
+    Refused(#[from] Refused),
     /// It could not be started.
     #[error(transparent)]
     Start(#[from] StartError),
@@ -81,13 +61,14 @@ impl Classroom {
     /// A classroom without labs, which may live so long. Each lab that comes is also sent to the receiver.
     pub fn new(
         keeper: Keeper,
-        most_labs: usize,
+        room: impl Into<Room>,
         progress: ProgressStore,
         time: Option<Time>,
     ) -> (Arc<Classroom>, mpsc::UnboundedReceiver<Arc<Handle>>) {
         let (arrivals, receiver) = mpsc::unbounded_channel();
         let checks = watch::Sender::new(Arc::default());
-        (Arc::new(Classroom { keeper, most_labs, labs: Mutex::default(), checks, progress, time, arrivals }), receiver)
+        let (room, labs, admission) = (room.into(), Mutex::default(), Mutex::default());
+        (Arc::new(Classroom { keeper, room, labs, admission, checks, progress, time, arrivals }), receiver)
     }
 
     /// What the lessons ask from now on, in all labs.
@@ -106,20 +87,20 @@ impl Classroom {
         let found = Handle::find_all(&self.keeper).await;
         let count = found.len();
         for handle in found {
-            let place = self.labs().entry(handle.id).or_default().clone();
+            let place = self.labs().entry(handle.id).or_default().place.clone();
             // A page may have asked for it already, and found it running.
             let _ = place.set(self.welcome(handle, None));
         }
         count
     }
 
-    /// The learner's lab; started if there is none.
-    pub async fn lab(self: &Arc<Self>, learner: &Learner) -> Result<Arc<Handle>, Error> {
+    /// The learner's lab; started if there is none, for whoever asks from this address.
+    pub async fn lab(self: &Arc<Self>, learner: &Learner, from: Option<Address>) -> Result<Arc<Handle>, Error> {
         let id = learner.lab();
         loop {
             // As a task of its own: a browser that goes away in between must not leave half a lab.
             let classroom = self.clone();
-            let started = tokio::spawn(async move { classroom.find_or_start(id).await }).await;
+            let started = tokio::spawn(async move { classroom.find_or_start(id, from).await }).await;
             let handle = started.map_err(|panicked| StartError::from(io::Error::other(panicked)))??;
             if !handle.has_ended() {
                 return Ok(handle);
@@ -132,17 +113,12 @@ impl Classroom {
     /// Whether the learner has a lab that runs, or is being started.
     pub fn has_lab(&self, learner: &Learner) -> bool {
         let labs = self.labs();
-        labs.get(&learner.lab()).is_some_and(|place| place.get().is_none_or(|handle| !handle.has_ended()))
+        let place = labs.get(&learner.lab()).map(|occupied| &occupied.place);
+        place.is_some_and(|place| place.get().is_none_or(|handle| !handle.has_ended()))
     }
 
-    async fn find_or_start(self: &Arc<Self>, id: LabId) -> Result<Arc<Handle>, Error> {
-        let place = {
-            let mut labs = self.labs();
-            if labs.len() >= self.most_labs && !labs.contains_key(&id) {
-                return Err(Error::Full(labs.len()));
-            }
-            labs.entry(id).or_default().clone()
-        };
+    async fn find_or_start(self: &Arc<Self>, id: LabId, from: Option<Address>) -> Result<Arc<Handle>, Error> {
+        let place = self.place(id, from)?;
         // However many pages ask at once, one lab is started.
         let started = place.get_or_try_init(async || {
             let checks = self.checks.borrow().clone();
@@ -158,9 +134,20 @@ impl Classroom {
         }
     }
 
+    /// The place of a lab that is there, or a new one.
+    fn place(&self, id: LabId, from: Option<Address>) -> Result<Place, Refused> {
+        let mut labs = self.labs();
+        if let Some(occupied) = labs.get(&id) {
+            return Ok(occupied.place.clone());
+        }
+        let mut admission = self.admission.lock().unwrap_or_else(PoisonError::into_inner);
+        admission.admit(&self.room, from, labs.values().map(|occupied| occupied.from), Instant::now())?;
+        Ok(labs.entry(id).or_insert(Occupied { place: Place::default(), from }).place.clone())
+    }
+
     /// Ends the learner's lab, if there is one, and waits until nothing is left of it.
     pub async fn end(&self, learner: &Learner) {
-        let handle = self.labs().get(&learner.lab()).and_then(|place| place.get().cloned());
+        let handle = self.labs().get(&learner.lab()).and_then(|occupied| occupied.place.get().cloned());
         if let Some(handle) = handle {
             self.end_one(&handle, "you have ended it").await;
         }
@@ -168,7 +155,7 @@ impl Classroom {
 
     /// Ends all labs and waits until nothing is left of them.
     pub async fn end_all(&self) {
-        let running: Vec<_> = self.labs().values().filter_map(|place| place.get().cloned()).collect();
+        let running: Vec<_> = self.labs().values().filter_map(|occupied| occupied.place.get().cloned()).collect();
         futures_util::future::join_all(running.iter().map(|handle| self.end_one(handle, "the server was stopped")))
             .await;
     }
@@ -206,12 +193,12 @@ impl Classroom {
 
     fn forget(&self, id: LabId, place: &Place) {
         let mut labs = self.labs();
-        if labs.get(&id).is_some_and(|present| Arc::ptr_eq(present, place)) {
+        if labs.get(&id).is_some_and(|present| Arc::ptr_eq(&present.place, place)) {
             labs.remove(&id);
         }
     }
 
-    fn labs(&self) -> MutexGuard<'_, HashMap<LabId, Place>> {
+    fn labs(&self) -> MutexGuard<'_, HashMap<LabId, Occupied>> {
         // The map is whole after each statement, so a panic elsewhere has not spoilt it.
         self.labs.lock().unwrap_or_else(PoisonError::into_inner)
     }

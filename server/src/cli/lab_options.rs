@@ -37,6 +37,9 @@ pub struct LabOptions {
     /// How long a lab lives in which nobody types, and to which nobody comes: 45m, 2h, 90s
     #[arg(long, value_name = "TIME", default_value = "60m", value_parser = some_time)]
     idle: Duration,
+    /// How long a lab lives in which nobody has ever typed, and that no page shows any more
+    #[arg(long, value_name = "TIME", default_value = "10m", value_parser = some_time)]
+    unused: Duration,
     /// How long a lab lives in any case; 0 is for ever
     #[arg(long, value_name = "TIME", default_value = "8h", value_parser = time)]
     life: Duration,
@@ -84,6 +87,7 @@ impl LabOptions {
             disk: if self.defences().stand(Defence::Limits) { self.lab_disk << 20 } else { 2 << 30 },
             terminals: self.lab_terminals,
             idle: self.idle,
+            unused: if self.defences().stand(Defence::UnusedLabs) { self.unused } else { self.idle },
             life: (!self.life.is_zero()).then_some(self.life),
             overlay: self.overlay,
             netfilter: self.lab_netfilter,
@@ -109,7 +113,7 @@ fn mebibytes(least: u64) -> clap::builder::RangedU64ValueParser<u64> {
 }
 
 /// A time that is not 0.
-fn some_time(text: &str) -> Result<Duration, String> {
+pub fn some_time(text: &str) -> Result<Duration, String> {
     time(text).and_then(|time| if time.is_zero() { Err("it would end at once".to_owned()) } else { Ok(time) })
 }
 

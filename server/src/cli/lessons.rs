@@ -111,14 +111,14 @@ impl School {
         let progress = ProgressStore::open(directory.path().join("progress")).context("cannot keep progress")?;
         let (classroom, arrivals) = Classroom::new(keeper, 1, progress, None);
         classroom.set_checks(choice.checks(false));
-        tokio::spawn(http::serve_mirrors(arrivals, store));
+        tokio::spawn(http::serve_mirrors(arrivals, store, http::Limits::default()));
         Ok(School { classroom, _directory: directory })
     }
 
     /// Walks one lesson in a new lab; returns what is wrong with it.
     async fn walk(&self, lesson: &Parsed) -> Result<Option<walk::Fault>> {
         let learner = Learner::new()?;
-        let lab = self.classroom.lab(&learner).await?;
+        let lab = self.classroom.lab(&learner, None).await?;
         let walked = async { Walk::begin(&lab, lesson).await?.through().await };
         let fault = walked.await.with_context(|| format!("cannot walk {}", lesson.lesson.slug));
         self.classroom.end(&learner).await;

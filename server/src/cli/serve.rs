@@ -9,12 +9,13 @@ use anyhow::{Context, Result};
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 
-use newroot::classroom::{Classroom, ProgressStore, Time};
+use newroot::classroom::{Classroom, Learners, ProgressStore, Room, Time};
 use newroot::defence::{Defence, Defences};
 use newroot::doctor::{self, Plan, Verdict};
 use newroot::user::ServerUser;
 use newroot::{http, lab, lessons, registry, runtime};
 
+use super::http_options::HttpOptions;
 use super::lab_image;
 use super::lab_options::LabOptions;
 use super::log;
@@ -47,6 +48,9 @@ pub struct Options {
     /// A directory of lessons, added to those of this binary or in place of them; what is saved there shows at once
     #[arg(long, value_name = "DIR")]
     lessons: Option<PathBuf>,
+    /// What browsers may take.
+    #[command(flatten)]
+    http: HttpOptions,
     /// What each lab is and may.
     #[command(flatten)]
     lab: LabOptions,
@@ -94,9 +98,12 @@ struct Prepared {
     upstreams: Upstreams,
     state: PathBuf,
     lessons: Option<PathBuf>,
-    labs: usize,
+    learners: Learners,
+    room: Room,
+    limits: http::Limits,
     time: Option<Time>,
     hosts: Vec<String>,
+    proxies: http::Proxies,
     user: ServerUser,
     defences: Defences,
 }
@@ -122,6 +129,8 @@ fn prepare(options: Options) -> Result<Prepared> {
     let mut own = registry::directories(&state);
     own.push(progress(&state));
     own.iter().try_for_each(|directory| user.own(directory))?;
+    // The key is root's alone: a server that is taken over cannot put another in its place.
+    let learners = Learners::open(&state, defences.clone())?;
     let rootfs = match options.lab.image() {
         Some(image) => lab_image::rootfs(&options.mirror, &state, image, user)?,
         None => registry::lab_rootfs(&state)?,
@@ -141,9 +150,12 @@ fn prepare(options: Options) -> Result<Prepared> {
         upstreams,
         state,
         lessons,
-        labs: options.labs,
+        learners,
+        room: options.http.room(options.labs, &defences),
+        limits: options.http.limits(defences.clone()),
         time,
         hosts: options.host,
+        proxies: options.http.proxies(),
         user,
         defences,
     })
@@ -166,7 +178,21 @@ fn progress(state: &Path) -> PathBuf {
 }
 
 async fn serve_until_signal(prepared: Prepared) -> Result<()> {
-    let Prepared { helper, listener, upstreams, state, lessons, labs, time, hosts, user, defences } = prepared;
+    let Prepared {
+        helper,
+        listener,
+        upstreams,
+        state,
+        lessons,
+        learners,
+        room,
+        limits,
+        time,
+        hosts,
+        proxies,
+        user,
+        defences,
+    } = prepared;
     let (lessons, keep_lessons) = match &lessons {
         None => (lessons::fixed(lessons::Choice::embedded()?), None),
         Some(directory) => {
@@ -186,18 +212,20 @@ async fn serve_until_signal(prepared: Prepared) -> Result<()> {
         .with_context(|| format!("cannot keep learners' progress in {}", progress.display()))?;
     let (keeper, talk, mut helper) = helper.talk()?;
     let mut talk = tokio::spawn(talk);
-    let (classroom, arrivals) = Classroom::new(keeper.clone(), labs, progress, time);
-    tokio::spawn(http::serve_mirrors(arrivals, store.clone()));
+    let (classroom, arrivals) = Classroom::new(keeper.clone(), room, progress, time);
+    tokio::spawn(http::serve_mirrors(arrivals, store.clone(), limits.clone()));
     match classroom.find_labs().await {
         0 => {}
         found => println!("{found} lab(s) of a former server go on."),
     }
     let site = http::Site {
         classroom: classroom.clone(),
+        learners,
         lessons,
         store,
         code: lessons::code(),
         hosts: if hosts.is_empty() { http::loopback_hosts(address) } else { hosts },
+        proxies,
         defences,
     };
     let (mut interrupt, mut terminate) = (signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?);
@@ -215,7 +243,7 @@ async fn serve_until_signal(prepared: Prepared) -> Result<()> {
     };
     println!("Newroot is on http://{address} (Ctrl-C ends it, and its labs with it)");
     tokio::select! {
-        served = http::serve(listener, Arc::new(site), stop) => served?,
+        () = http::serve(listener, Arc::new(site), limits, stop) => {}
         // Labs go on, and the next server finds them; this one could only look on.
         _ended = &mut talk => anyhow::bail!("the helper that does what takes root has ended; start the server again"),
     }

@@ -11,8 +11,9 @@ use base64::prelude::BASE64_STANDARD;
 use rust_embed::RustEmbed;
 use sha2::{Digest, Sha256};
 
+use super::Site;
 use super::packed::Packed;
-use super::{COOKIE, SameSite, Site, learner};
+use super::requests::{COOKIE, learner};
 use crate::classroom::Learner;
 
 #[derive(RustEmbed)]
@@ -51,7 +52,11 @@ pub fn pack() {
 }
 
 /// The page. A learner without a cookie gets one.
-pub async fn index(_: SameSite, State(_): State<Arc<Site>>, headers: HeaderMap) -> Response {
+pub async fn index(State(site): State<Arc<Site>>, headers: HeaderMap) -> Response {
+    let known = match learner(&headers, &site) {
+        Ok(known) => known,
+        Err(refusal) => return refusal,
+    };
     let Some(file) = PACKED.get("index.html") else {
         let message = "this newroot was built without its page; build it with `cargo xtask run`\n";
         return (StatusCode::NOT_FOUND, message).into_response();
@@ -59,11 +64,12 @@ pub async fn index(_: SameSite, State(_): State<Arc<Site>>, headers: HeaderMap) 
     let mut response = file.answer(&headers);
     // The page names its assets by their content, so only the page itself can be out of date.
     response.headers_mut().insert(header::CACHE_CONTROL, HeaderValue::from_static("no-cache"));
-    if learner(&headers).is_none() {
+    if known.is_none() {
         let Ok(newcomer) = Learner::new() else {
             return (StatusCode::INTERNAL_SERVER_ERROR, "the kernel has no random numbers\n").into_response();
         };
-        let cookie = format!("{COOKIE}={}; Path=/; HttpOnly; SameSite=Strict; Max-Age=2592000", newcomer.secret());
+        let cookie = site.learners.cookie(&newcomer);
+        let cookie = format!("{COOKIE}={cookie}; Path=/; HttpOnly; SameSite=Strict; Max-Age=2592000");
         if let Ok(cookie) = HeaderValue::from_str(&cookie) {
             response.headers_mut().insert(header::SET_COOKIE, cookie);
         }

@@ -2,21 +2,26 @@
 //! trusted. Where things come from is in `registry`.
 
 mod blob;
+mod in_flight;
 mod refusal;
 
 use std::str::FromStr;
 use std::sync::Arc;
 
-use axum::Router;
+use axum::body::Bytes;
 use axum::extract::{Path, RawQuery, State};
 use axum::http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use axum::http::{Method, StatusCode};
 use axum::middleware::map_response_with_state;
 use axum::response::{IntoResponse, Response};
 use axum::routing::any;
+use axum::{Extension, Router};
 
+pub use self::in_flight::InFlight;
 use self::refusal::Refusal;
-use crate::registry::{Client, Digest, Manifest, ManifestReference, RepositoryName, Store, StoreError, Tag};
+use crate::registry::{
+    Client, Digest, MANIFEST_LIMIT, Manifest, ManifestReference, RepositoryName, Store, StoreError, Tag,
+};
 
 /// The mirror's routes, everything below `/v2/`, for one client: what a lab asks for is bounded for each lab.
 pub fn router(store: Arc<Store>, client: Client) -> Router {
@@ -44,6 +49,7 @@ async fn version(method: Method) -> Result<Response, Refusal> {
 /// end.
 async fn content(
     State((store, client)): State<(Arc<Store>, Client)>,
+    Extension(in_flight): Extension<InFlight>,
     method: Method,
     Path(path): Path<String>,
     RawQuery(query): RawQuery,
@@ -54,8 +60,9 @@ async fn content(
     let (name, kind) = before.rsplit_once('/').ok_or(Refusal::NoSuchPath)?;
     match (kind, last) {
         ("manifests", reference) => {
-            let manifest = store.manifest(&client, &parse(name)?, &parse::<ManifestReference>(reference)?).await?;
-            Ok(serve_manifest(manifest, &headers))
+            let (name, reference) = (parse(name)?, parse(reference)?);
+            let (manifest, bytes) = manifest(&store, &client, &name, &reference, &in_flight).await?;
+            Ok(serve_manifest(&manifest, bytes, &headers))
         }
         ("blobs", digest) => {
             let (name, digest): (RepositoryName, Digest) = (parse(name)?, parse(digest)?);
@@ -64,7 +71,7 @@ async fn content(
             }
             match method {
                 Method::HEAD => Ok(blob::head(store.blob_size(&client, &name, &digest).await?, &digest)),
-                _ => blob::serve(store.blob(&client, &name, &digest).await?, &digest, &headers),
+                _ => blob::serve(store.blob(&client, &name, &digest).await?, &digest, &headers, in_flight),
             }
         }
         ("tags", "list") => tags(&store, &client, &parse(name)?, query.as_deref().unwrap_or_default()).await,
@@ -72,7 +79,31 @@ async fn content(
     }
 }
 
-fn serve_manifest(manifest: Manifest, headers: &HeaderMap) -> Response {
+/// A manifest, and its bytes as a body.
+async fn manifest(
+    store: &Store,
+    client: &Client,
+    name: &RepositoryName,
+    reference: &ManifestReference,
+    in_flight: &InFlight,
+) -> Result<(Manifest, Bytes), Refusal> {
+    let mut room = None;
+    loop {
+        let mut manifest = store.manifest(client, name, reference).await?;
+        let bytes = std::mem::take(&mut manifest.bytes);
+        let counted = match room {
+            Some(room) => Some(in_flight::counted(bytes, room)),
+            None => in_flight.count(bytes),
+        };
+        match counted {
+            Some(bytes) => return Ok((manifest, bytes)),
+            // It is in the cache now, and need not be in memory while it waits.
+            None => room = Some(in_flight.take(MANIFEST_LIMIT).await),
+        }
+    }
+}
+
+fn serve_manifest(manifest: &Manifest, bytes: Bytes, headers: &HeaderMap) -> Response {
     let known = is_known(headers, &manifest.digest);
     let media_type = HeaderValue::from_str(&manifest.media_type);
     let media_type = media_type.unwrap_or(HeaderValue::from_static("application/octet-stream"));
@@ -83,7 +114,7 @@ fn serve_manifest(manifest: Manifest, headers: &HeaderMap) -> Response {
     ];
     match known {
         true => (StatusCode::NOT_MODIFIED, head).into_response(),
-        false => (head, manifest.bytes).into_response(),
+        false => (head, bytes).into_response(),
     }
 }
 

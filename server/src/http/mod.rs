@@ -1,17 +1,14 @@
 //! What browsers and labs reach over HTTP: the page's files, lessons and code, the learner's WebSocket, and the registry
 //! mirror inside each lab. The only place that knows axum.
 
-use std::future::IntoFuture;
 use std::io;
-use std::net::SocketAddr;
 use std::sync::Arc;
 
 use axum::Router;
-use axum::extract::{FromRequestParts, State};
-use axum::http::request::Parts;
-use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
-use axum::middleware::map_response;
-use axum::response::{IntoResponse, Response};
+use axum::extract::State;
+use axum::http::{HeaderMap, HeaderValue, header};
+use axum::middleware::{from_fn_with_state, map_response};
+use axum::response::Response;
 use axum::routing::{any, get};
 use serde::Serialize;
 use tokio::net::TcpListener;
@@ -19,26 +16,33 @@ use tokio::sync::{mpsc, oneshot, watch};
 
 use shared::lesson::SourceFile;
 
-use crate::classroom::{Classroom, Learner};
-use crate::defence::{Defence, Defences};
+use crate::classroom::{Classroom, Learners};
+use crate::defence::Defences;
 use crate::lab::Handle;
 use crate::lessons;
 use crate::registry::{Client, Store};
-use limited::Limited;
+use connections::Listener;
+pub use limits::Limits;
 use packed::Packed;
+pub use requests::{Network, Proxies, loopback_hosts};
 use shelf::Shelf;
 
 mod assets;
-mod limited;
+mod connections;
+mod limits;
 pub mod mirror;
 mod packed;
 mod page_socket;
+mod requests;
+mod seldom;
 mod shelf;
 
 /// What the handlers share.
 pub struct Site {
     /// The labs.
     pub classroom: Arc<Classroom>,
+    /// Whose cookie is whose.
+    pub learners: Learners,
     /// The lessons, with and without a network.
     pub lessons: watch::Receiver<Arc<lessons::Edition>>,
     /// The images that the lessons pull.
@@ -47,6 +51,8 @@ pub struct Site {
     pub code: Vec<SourceFile>,
     /// The names under which browsers may reach the server; empty means any.
     pub hosts: Vec<String>,
+    /// Who is believed about whom they ask for.
+    pub proxies: Proxies,
     /// Which defences stand.
     pub defences: Defences,
 }
@@ -77,27 +83,26 @@ async fn keep_teaching(site: Arc<Site>) {
 }
 
 /// Serves the site until `stop` is ready.
-pub async fn serve(
-    listener: TcpListener,
-    site: Arc<Site>,
-    stop: impl Future<Output = ()> + Send + 'static,
-) -> io::Result<()> {
+pub async fn serve(listener: impl Listener, site: Arc<Site>, limits: Limits, stop: impl Future<Output = ()>) {
     tokio::spawn(keep_teaching(site.clone()));
-    axum::serve(listener, router(site)).with_graceful_shutdown(stop).await
+    let rules = limits.of_page(site.proxies.clone());
+    connections::serve(listener, router(site), rules, stop).await;
 }
 
-/// Serves the registry mirror on a socket.
-pub async fn serve_mirror(listener: TcpListener, mirror: Router) -> io::Result<()> {
-    axum::serve(listener, mirror).await
+/// Serves the registry mirror on a socket, for ever.
+pub async fn serve_mirror(listener: TcpListener, mirror: Router) {
+    let (rules, mirror) = Limits::default().of_mirrors()(mirror);
+    connections::serve(listener, mirror, rules, std::future::pending()).await;
 }
 
 /// Serves the registry mirror inside each lab that arrives, until the lab ends.
-pub async fn serve_mirrors(mut arrivals: mpsc::UnboundedReceiver<Arc<Handle>>, store: Arc<Store>) {
+pub async fn serve_mirrors(mut arrivals: mpsc::UnboundedReceiver<Arc<Handle>>, store: Arc<Store>, limits: Limits) {
+    let bounded = limits.of_mirrors();
     while let Some(lab) = arrivals.recv().await {
         // What one lab asks for is told from what others do.
-        let mirror = mirror::router(store.clone(), Client::new());
+        let (rules, mirror) = bounded(mirror::router(store.clone(), Client::new()));
         tokio::spawn(async move {
-            match serve_mirrors_of(&lab, mirror).await {
+            match serve_mirrors_of(&lab, mirror, rules).await {
                 Err(error) if error.kind() != io::ErrorKind::UnexpectedEof => {
                     tracing::warn!("lab {:?} has no mirror: {error}", lab.id);
                 }
@@ -107,11 +112,7 @@ pub async fn serve_mirrors(mut arrivals: mpsc::UnboundedReceiver<Arc<Handle>>, s
     }
 }
 
-/// Connections that one lab may have to its mirror; more wait. Each is a descriptor of the server, which has enough for
-/// sixty labs but not for one that means harm.
-const MIRROR_CONNECTIONS: usize = 32;
-
-async fn serve_mirrors_of(lab: &Handle, mirror: Router) -> io::Result<()> {
+async fn serve_mirrors_of(lab: &Handle, mirror: Router, rules: connections::Rules) -> io::Result<()> {
     let mut mirrors = lab.mirrors().await?;
     let mut serving: Option<oneshot::Sender<()>> = None;
     loop {
@@ -120,12 +121,11 @@ async fn serve_mirrors_of(lab: &Handle, mirror: Router) -> io::Result<()> {
         // The former's sender is dropped here, which stops it: its socket keeps a network namespace alive that nobody
         // uses any more.
         serving.replace(stop);
-        let server = axum::serve(Limited::new(listener, MIRROR_CONNECTIONS), mirror.clone()).with_graceful_shutdown(
-            async move {
-                let _ = stopped.await;
-            },
-        );
-        tokio::spawn(server.into_future());
+        let (mirror, rules) = (mirror.clone(), rules.clone());
+        tokio::spawn(async move {
+            let stop = async { drop(stopped.await) };
+            connections::serve(listener, mirror, rules, stop).await;
+        });
     }
 }
 
@@ -144,9 +144,10 @@ pub fn router(site: Arc<Site>) -> Router {
         .route("/", get(assets::index))
         .route("/assets/{name}", get(assets::asset))
         .route("/api/lessons", get(lessons))
-        .route("/api/lessons/changes", get(async move |_: SameSite| changes.changes()))
+        .route("/api/lessons/changes", get(async move || changes.changes()))
         .route("/api/code", get(async move |headers: HeaderMap| code.answer(&headers)))
         .route("/api/lab", any(page_socket::lab))
+        .layer(from_fn_with_state(site.clone(), requests::check))
         .layer(map_response(harden))
         .with_state(site)
 }
@@ -169,52 +170,4 @@ async fn harden(mut response: Response) -> Response {
     }
     response.headers_mut().insert(header::CONTENT_SECURITY_POLICY, assets::POLICY.clone());
     response
-}
-
-/// A request that was made under a name of ours, and not by another site's page.
-pub struct SameSite;
-
-impl FromRequestParts<Arc<Site>> for SameSite {
-    type Rejection = Response;
-
-    async fn from_request_parts(parts: &mut Parts, site: &Arc<Site>) -> Result<SameSite, Response> {
-        let header = |name| parts.headers.get(name).and_then(|value: &HeaderValue| value.to_str().ok());
-        let host = header(header::HOST).unwrap_or_default();
-        // Another site can point its own name at this address; then Origin and Host agree, but the name is not ours.
-        let name = host.rsplit_once(':').filter(|(_, port)| port.parse::<u16>().is_ok()).map_or(host, |(name, _)| name);
-        let knows_names = !site.hosts.is_empty() && site.defences.stand(Defence::Host);
-        if knows_names && !site.hosts.iter().any(|ours| ours.eq_ignore_ascii_case(name)) {
-            let message = format!("this server is not known as {name}; start it with --host {name} if it should be\n");
-            return Err((StatusCode::MISDIRECTED_REQUEST, message).into_response());
-        }
-        let origin = header(header::ORIGIN).and_then(|origin| origin.split_once("://")).map(|(_, host)| host);
-        match origin {
-            _ if !site.defences.stand(Defence::Origin) => Ok(SameSite),
-            Some(origin) if !origin.eq_ignore_ascii_case(host) => {
-                Err((StatusCode::FORBIDDEN, "a page from elsewhere cannot reach this machine\n").into_response())
-            }
-            // Browsers send it with every WebSocket and every method but GET; what does not, is not told apart.
-            None if parts.method != "GET" || parts.headers.contains_key(header::UPGRADE) => {
-                Err((StatusCode::FORBIDDEN, "the Origin header is missing\n").into_response())
-            }
-            _ => Ok(SameSite),
-        }
-    }
-}
-
-const COOKIE: &str = "newroot";
-
-/// The learner whose cookie came along.
-fn learner(headers: &HeaderMap) -> Option<Learner> {
-    let cookies = headers.get_all(header::COOKIE).iter().filter_map(|value| value.to_str().ok());
-    let mut pairs = cookies.flat_map(|line| line.split(';')).filter_map(|pair| pair.trim().split_once('='));
-    pairs.find(|(name, _)| *name == COOKIE).and_then(|(_, secret)| Learner::from_secret(secret))
-}
-
-/// The names of a machine's own loopback interface, for a server that listens on nothing else.
-pub fn loopback_hosts(address: SocketAddr) -> Vec<String> {
-    match address.ip().is_loopback() {
-        true => ["localhost", "127.0.0.1", "[::1]"].map(str::to_owned).to_vec(),
-        false => Vec::new(),
-    }
 }

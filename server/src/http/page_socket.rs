@@ -6,12 +6,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::extract::{Request, State};
-use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, header};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use futures_util::StreamExt;
 use hyper::upgrade::{OnUpgrade, Upgraded};
 use hyper_util::rt::TokioIo;
-use hyper_util::server::conn::auto::upgrade::downcast;
 use tokio::io::{AsyncRead, AsyncWrite, copy_bidirectional_with_sizes};
 use tokio::net::{TcpStream, UnixStream};
 use tokio::time::timeout;
@@ -21,9 +20,15 @@ use tokio_tungstenite::tungstenite::protocol::{CloseFrame, Role};
 
 use shared::protocol::{CLOSE_LAB_ENDED, CLOSE_NO_LAB, CLOSE_ROOM_FULL};
 
-use super::{SameSite, Site, learner};
-use crate::classroom::Error;
+use super::Site;
+use super::connections::{Guarded, Peer};
+use super::requests::learner;
+use super::seldom::Seldom;
+use crate::classroom::{Address, Error};
 use crate::lab::Handle;
+
+/// That somebody got no lab.
+static REFUSED: Seldom = Seldom::new();
 
 /// How long a page that was refused has to take its leave.
 const FAREWELL: Duration = Duration::from_secs(2);
@@ -35,10 +40,14 @@ const BRIDGE_BUFFER: usize = 16 * 1024;
 
 /// `GET` with an upgrade: connects to the learner's lab, which is started if need be, unless the query is `resume`.
 /// `DELETE`: ends it.
-pub async fn lab(_: SameSite, State(site): State<Arc<Site>>, mut request: Request) -> Response {
-    let Some(learner) = learner(request.headers()) else {
-        return (StatusCode::UNAUTHORIZED, "open the page first: it gives the cookie that names your machine\n")
-            .into_response();
+pub async fn lab(State(site): State<Arc<Site>>, mut request: Request) -> Response {
+    let learner = match learner(request.headers(), &site) {
+        Ok(Some(learner)) => learner,
+        Ok(None) => {
+            let why = "open the page first: it gives the cookie that names your machine\n";
+            return (StatusCode::UNAUTHORIZED, why).into_response();
+        }
+        Err(refusal) => return refusal,
     };
     match *request.method() {
         Method::DELETE => {
@@ -54,7 +63,7 @@ pub async fn lab(_: SameSite, State(site): State<Arc<Site>>, mut request: Reques
             // surprise.
             let lab = match request.uri().query() == Some("resume") && !site.classroom.has_lab(&learner) {
                 true => Err(Refusal { code: CLOSE_LAB_ENDED, reason: "it has ended while nobody was looking".into() }),
-                false => site.classroom.lab(&learner).await.map_err(Refusal::from),
+                false => site.classroom.lab(&learner, client(&site, &request)).await.map_err(Refusal::from),
             };
             let upgrade = hyper::upgrade::on(&mut request);
             tokio::spawn(async move {
@@ -73,11 +82,17 @@ pub async fn lab(_: SameSite, State(site): State<Arc<Site>>, mut request: Reques
     }
 }
 
+/// Where the page's browser is.
+fn client(site: &Site, request: &Request) -> Option<Address> {
+    let peer = request.extensions().get::<Peer>()?;
+    site.proxies.client(*peer, request.headers()).map(Address::from)
+}
+
 /// The answer to a WebSocket handshake (RFC 6455, section 4.2), where the request is one.
 fn accept_key(headers: &HeaderMap) -> Option<HeaderValue> {
-    let has = |name, wanted: &str| {
-        let values = headers.get(name).and_then(|value: &HeaderValue| value.to_str().ok()).unwrap_or_default();
-        values.split(',').any(|value| value.trim().eq_ignore_ascii_case(wanted))
+    let has = |name: HeaderName, wanted: &str| {
+        let lines = headers.get_all(name).into_iter().filter_map(|line| line.to_str().ok());
+        lines.flat_map(|line| line.split(',')).any(|value| value.trim().eq_ignore_ascii_case(wanted))
     };
     if !has(header::UPGRADE, "websocket") || !has(header::CONNECTION, "upgrade") {
         return None;
@@ -99,7 +114,10 @@ struct Refusal {
 impl From<Error> for Refusal {
     fn from(error: Error) -> Refusal {
         let code = match &error {
-            Error::Full(_) => CLOSE_ROOM_FULL,
+            Error::Refused(refused) => {
+                REFUSED.say(|| tracing::warn!("a learner got no lab: {refused}"));
+                CLOSE_ROOM_FULL
+            }
             Error::Start(error) => {
                 tracing::error!("a lab could not be started: {error}");
                 CLOSE_NO_LAB
@@ -113,10 +131,12 @@ impl From<Error> for Refusal {
 /// on nothing of it passes through the server. What is no TCP connection by itself is bridged.
 async fn connect(upgrade: OnUpgrade, lab: Result<Arc<Handle>, Refusal>) -> io::Result<()> {
     let upgraded = upgrade.await.map_err(io::Error::other)?;
-    let (page, ahead) = match downcast::<TokioIo<TcpStream>>(upgraded) {
-        Ok(parts) => (parts.io.into_inner().into_std()?, parts.read_buf.to_vec()),
-        Err(upgraded) => return bridge(upgraded, lab).await,
+    let parts = match upgraded.downcast::<TokioIo<Guarded<TcpStream>>>() {
+        Ok(parts) => parts,
+        Err(upgraded) => return connect_other(upgraded, lab).await,
     };
+    let (page, _until_it_is_the_labs) = parts.io.into_inner().into_parts();
+    let (page, ahead) = (page.into_std()?, parts.read_buf.to_vec());
     let Err(refusal) = offer(&page, ahead, lab).await else { return Ok(()) };
     let shared = page.try_clone()?;
     refuse(TcpStream::from_std(page)?, refusal).await;
@@ -127,13 +147,28 @@ async fn connect(upgrade: OnUpgrade, lab: Result<Arc<Handle>, Refusal>) -> io::R
     }
 }
 
+/// Bridges a page's connection that is no TCP connection.
+async fn connect_other(upgraded: Upgraded, lab: Result<Arc<Handle>, Refusal>) -> io::Result<()> {
+    match upgraded.downcast::<TokioIo<Guarded<UnixStream>>>() {
+        Ok(parts) => {
+            // A page may take nothing for as long as it likes: nothing waits for it but its lab.
+            let (page, _as_long_as_it_is_there) = parts.io.into_inner().into_parts();
+            bridge(page, parts.read_buf.to_vec(), lab).await
+        }
+        Err(upgraded) => bridge(TokioIo::new(upgraded), Vec::new(), lab).await,
+    }
+}
+
 /// Serves a page whose connection cannot be passed on (TLS that ends in this process, HTTP/2, a pipe): the lab gets one
 /// end of a pair of sockets, and this task copies between the other end and the page until either is done. Such a page
 /// has to connect again when the server is restarted.
-async fn bridge(page: Upgraded, lab: Result<Arc<Handle>, Refusal>) -> io::Result<()> {
+async fn bridge(
+    mut page: impl AsyncRead + AsyncWrite + Unpin,
+    ahead: Vec<u8>,
+    lab: Result<Arc<Handle>, Refusal>,
+) -> io::Result<()> {
     let (mut ours, labs) = UnixStream::pair()?;
-    let mut page = TokioIo::new(page);
-    match offer(labs, Vec::new(), lab).await {
+    match offer(labs, ahead, lab).await {
         // The end of one direction is passed on and leaves the other open. A connection that breaks ends both, and is
         // no error of ours: the lab and the page each see their end break.
         Ok(()) => drop(copy_bidirectional_with_sizes(&mut page, &mut ours, BRIDGE_BUFFER, BRIDGE_BUFFER).await),

@@ -1,14 +1,19 @@
 //! The lessons as pages get them, and the word to those who have them open that they have changed.
 
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use axum::http::StatusCode;
 use axum::response::sse::{Event, Sse};
 use axum::response::{IntoResponse, Response};
 use tokio::sync::watch;
+use tokio::time::timeout;
 
 use super::{Packed, packed_json};
 use crate::lessons::Edition;
+
+/// How long a page hears nothing: less than what proxies and address translators forget connections after.
+const QUIET: Duration = Duration::from_secs(25);
 
 /// The lessons, compressed once for each edition.
 pub struct Shelf {
@@ -56,10 +61,17 @@ impl Shelf {
         let mut lessons = self.lessons.clone();
         lessons.mark_changed();
         Sse::new(futures_util::stream::unfold(lessons, async |mut lessons| {
-            // It ends with the server, which would else wait for this page.
-            lessons.changed().await.ok()?;
-            let fault = lessons.borrow_and_update().fault.clone().unwrap_or_default();
-            Some((Event::default().json_data(fault), lessons))
+            let event = match timeout(QUIET, lessons.changed()).await {
+                // It ends with the server, which would else wait for this page.
+                Ok(changed) => {
+                    changed.ok()?;
+                    let fault = lessons.borrow_and_update().fault.clone().unwrap_or_default();
+                    Event::default().json_data(fault)
+                }
+                // A page that has gone without a word is noticed when it takes nothing.
+                Err(_quiet) => Ok(Event::default().comment("")),
+            };
+            Some((event, lessons))
         }))
         .into_response()
     }

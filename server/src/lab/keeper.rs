@@ -51,6 +51,8 @@ pub struct Settings {
     pub terminals: u32,
     /// How long a lab lives that nobody uses.
     pub idle: Duration,
+    /// How long a lab lives that nobody has ever used, and nobody looks at.
+    pub unused: Duration,
     /// How long a lab lives in any case.
     pub life: Option<Duration>,
     /// Where its overlay is mounted; `None` for what this kernel can.

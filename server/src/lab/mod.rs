@@ -80,7 +80,8 @@ impl FromStr for LabId {
 
     fn from_str(text: &str) -> Result<LabId, NoLabId> {
         let mut id = [0; 16];
-        if text.len() != 32 || !text.is_ascii() {
+        // A number may have a sign, and an id may not.
+        if text.len() != 32 || !text.bytes().all(|byte| byte.is_ascii_hexdigit()) {
             return Err(NoLabId);
         }
         for (byte, digits) in id.iter_mut().zip(text.as_bytes().chunks(2)) {

@@ -57,6 +57,11 @@ impl Pages {
         self.open.borrow().len()
     }
 
+    /// Whether a page is open that has greeted. A connection that says nothing is nobody.
+    pub fn are_greeted(&self) -> bool {
+        self.owner().is_some()
+    }
+
     /// Whether a terminal whose output has come to `end` may go on.
     pub fn has_room(&self, terminal: TerminalId, end: Offset, now: Instant) -> bool {
         match (self.owner(), &*self.away.borrow()) {

@@ -51,6 +51,8 @@ pub struct Config {
     pub hostname: String,
     /// What it may use, and how long.
     pub limits: Limits,
+    /// How long it lives that nobody has ever used.
+    pub unused: Duration,
     /// Where its overlay is mounted; `None` for what this kernel can.
     pub overlay: Option<Overlay>,
     /// Whether programs may program netfilter in their own network namespace.

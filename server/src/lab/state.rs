@@ -111,7 +111,7 @@ impl Lab {
             facts_due: Notify::new(),
             looking: Arc::default(),
             ended: RefCell::default(),
-            lifetime: Lifetime::new(&config.limits),
+            lifetime: Lifetime::new(&config.limits, config.unused),
             usage: Usage::new(config.limits.clone(), meter, cgroup),
             defences: config.defences.clone(),
         });
@@ -216,7 +216,7 @@ impl Lab {
     /// A page has come. Returns what tells of changes.
     pub(super) fn attach(&self, page: Rc<Page>) -> watch::Receiver<u64> {
         self.pages.come(page);
-        self.used();
+        self.visited();
         self.changes()
     }
 
@@ -234,7 +234,7 @@ impl Lab {
     /// A page has gone.
     pub(super) fn detach(self: &Rc<Self>, page: &Page) {
         self.pages.leave(page, Instant::now().into_std());
-        self.used();
+        self.visited();
         self.look_for_room();
         // If it was the last one, and does not come back, programs that wait for it go on.
         let lab = Rc::downgrade(self);

@@ -23,7 +23,7 @@ pub use error::StoreError;
 pub use import::{ImportError, Imported, import};
 pub use inventory::{Inventoried, Place, list, prune};
 pub use lab_rootfs::lab_rootfs;
-pub use manifest::Manifest;
+pub use manifest::{MANIFEST_LIMIT, Manifest};
 pub use name::{Digest, ManifestReference, RepositoryName, Tag};
 pub use store::{Limits, Store, directories};
 pub use upstream::Upstream;

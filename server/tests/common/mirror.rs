@@ -6,7 +6,7 @@ use std::path::Path;
 use std::sync::{Arc, Condvar, Mutex};
 use std::thread;
 
-use newroot::http::mirror;
+use newroot::http::{self, mirror};
 use newroot::registry::{Client, Limits, Store, Upstream};
 
 /// A mirror on a free port, served until the end of the test.
@@ -49,7 +49,7 @@ impl Mirror {
         let listener = runtime.block_on(tokio::net::TcpListener::bind("127.0.0.1:0")).unwrap();
         let address = listener.local_addr().unwrap().to_string();
         let router = mirror::router(store.clone(), Client::new());
-        runtime.spawn(async move { axum::serve(listener, router).await });
+        runtime.spawn(http::serve_mirror(listener, router));
         Mirror { address, store, runtime }
     }
 

@@ -13,6 +13,7 @@ pub mod page;
 pub mod playground;
 pub mod program;
 pub mod proxy;
+pub mod raw;
 pub mod registry;
 pub mod scripted;
 pub mod terminal;

@@ -7,9 +7,10 @@ use std::os::fd::OwnedFd;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use newroot::classroom::{Classroom, ProgressStore};
+use newroot::classroom::{Classroom, Learners, ProgressStore};
+use newroot::defence::Defences;
 use newroot::lab::Keeper;
 use newroot::registry::Store;
 use newroot::{http, lessons};
@@ -20,6 +21,8 @@ use tempfile::TempDir;
 use tokio::net::{TcpStream, UnixListener, UnixStream};
 use tokio_tungstenite::tungstenite::Error;
 use tokio_tungstenite::tungstenite::client::IntoClientRequest;
+
+use super::raw::PATIENCE;
 
 pub use super::page::{CONTAINER, Carrier, HOST, Page};
 
@@ -93,15 +96,18 @@ impl Playground {
         let lessons = lessons::fixed(lessons::Choice::embedded().unwrap());
         let site = http::Site {
             classroom,
+            // A page's cookie is the first server's.
+            learners: Learners::open(&self.state(), Defences::default()).unwrap(),
             store,
             lessons,
             code: lessons::code(),
             hosts: Vec::new(),
-            defences: Default::default(),
+            proxies: http::Proxies::default(),
+            defences: Defences::default(),
         };
         let path = self.directory.path().join("bridge");
         let listener = UnixListener::bind(&path).unwrap();
-        tokio::spawn(async move { axum::serve(listener, http::router(site.into())).await });
+        tokio::spawn(http::serve(listener, site.into(), http::Limits::default(), std::future::pending()));
         self.bridge = Some(path);
     }
 
@@ -126,10 +132,20 @@ impl Playground {
         status
     }
 
-    /// Ends the server by a signal and waits for it.
+    /// Ends the server by a signal and waits for it, for a minute at most.
     pub fn stop(&mut self, signal: Signal) -> std::process::ExitStatus {
         kill(self.pid(), signal).unwrap();
-        self.process.wait().unwrap()
+        let begun = Instant::now();
+        loop {
+            if let Some(status) = self.process.try_wait().unwrap() {
+                return status;
+            }
+            if begun.elapsed() > PATIENCE {
+                kill(self.pid(), Signal::SIGKILL).unwrap();
+                panic!("{signal} has not ended the server");
+            }
+            std::thread::sleep(Duration::from_millis(10));
+        }
     }
 
     /// The server's process.

@@ -40,6 +40,7 @@ impl Helper {
             disk: 10 << 20,
             terminals: 2,
             idle: Duration::from_secs(3600),
+            unused: Duration::from_secs(3600),
             life: None,
             overlay: None,
             netfilter: false,

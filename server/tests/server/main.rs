@@ -5,6 +5,9 @@
 #[path = "../common/mod.rs"]
 mod common;
 mod doctor;
+mod http_connections;
+mod http_requests;
+mod http_rooms;
 mod images;
 mod lab_images;
 mod lessons;

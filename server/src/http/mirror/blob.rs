@@ -2,15 +2,16 @@
 
 use axum::body::Body;
 use axum::http::StatusCode;
-use axum::http::header::{self, HeaderMap, HeaderValue};
+use axum::http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use axum::response::Response;
 
+use super::in_flight::{InFlight, counted};
 use super::refusal::Refusal;
 use super::{CONTENT_DIGEST, digest_value, etag};
 use crate::registry::{Blob, Digest};
 
 /// How many bytes are read at a time.
-const PIECE: u64 = 256 << 10;
+const PIECE: u64 = 128 << 10;
 
 /// A part of a blob.
 #[derive(Debug, PartialEq, Eq)]
@@ -29,22 +30,23 @@ pub fn head(size: Option<u64>, digest: &Digest) -> Response {
 }
 
 /// The answer to `GET`.
-pub fn serve(blob: Blob, digest: &Digest, headers: &HeaderMap) -> Result<Response, Refusal> {
+pub fn serve(blob: Blob, digest: &Digest, headers: &HeaderMap, in_flight: InFlight) -> Result<Response, Refusal> {
     let size = blob.size();
     // A blob of unknown size is served as a whole, as the RFC allows.
-    let range = match (size, headers.get(header::RANGE).and_then(|range| range.to_str().ok())) {
+    let range = match (size, only(headers, header::RANGE).and_then(|range| range.to_str().ok())) {
         (Some(size), Some(range)) if is_still_meant(headers, digest) => parse_range(range, size),
         _ => Range::Whole,
     };
     match (range, size) {
         (Range::Behind, size) => Err(Refusal::Range(size.unwrap_or_default())),
         (Range::Part(first, count), Some(size)) => {
-            let mut response = respond(StatusCode::PARTIAL_CONTENT, Some(count), digest, stream(blob, first, count));
+            let body = stream(blob, first, count, in_flight);
+            let mut response = respond(StatusCode::PARTIAL_CONTENT, Some(count), digest, body);
             let range = HeaderValue::from_str(&format!("bytes {first}-{}/{size}", first + count - 1));
             response.headers_mut().extend(range.ok().map(|range| (header::CONTENT_RANGE, range)));
             Ok(response)
         }
-        _ => Ok(respond(StatusCode::OK, size, digest, stream(blob, 0, size.unwrap_or(u64::MAX)))),
+        _ => Ok(respond(StatusCode::OK, size, digest, stream(blob, 0, size.unwrap_or(u64::MAX), in_flight))),
     }
 }
 
@@ -62,7 +64,13 @@ fn respond(status: StatusCode, size: Option<u64>, digest: &Digest, body: Body) -
 
 /// Whether a range is of the content that the client has in mind (`If-Range`).
 fn is_still_meant(headers: &HeaderMap, digest: &Digest) -> bool {
-    headers.get(header::IF_RANGE).is_none_or(|tag| *tag == etag(digest))
+    !headers.contains_key(header::IF_RANGE) || only(headers, header::IF_RANGE) == Some(&etag(digest))
+}
+
+/// The value of a header that is there once. Of several, none is better than another.
+fn only(headers: &HeaderMap, name: HeaderName) -> Option<&HeaderValue> {
+    let mut values = headers.get_all(name).into_iter();
+    values.next().filter(|_| values.next().is_none())
 }
 
 /// One range: `bytes=A-B`, `bytes=A-` or `bytes=-N`. Several, or what is none, count as none.
@@ -87,15 +95,17 @@ fn parse_range(text: &str, size: u64) -> Range {
 
 /// So many bytes of a blob from a place on. If they do not come, the body ends with an error: then hyper cuts the
 /// connection, and no client takes what it has for the whole.
-fn stream(blob: Blob, first: u64, count: u64) -> Body {
-    Body::from_stream(futures_util::stream::try_unfold((blob, first, count), |(blob, place, left)| async move {
+fn stream(blob: Blob, first: u64, count: u64, in_flight: InFlight) -> Body {
+    let start = (blob, first, count, in_flight);
+    Body::from_stream(futures_util::stream::try_unfold(start, |(blob, place, left, in_flight)| async move {
         if left == 0 {
             return Ok::<_, std::io::Error>(None);
         }
+        let room = in_flight.take(left.min(PIECE)).await;
         let piece = blob.read(place, left.min(PIECE)).await?;
         let length = piece.len() as u64;
         // Shorter than its size: hyper notices that by itself, and cuts the connection.
-        Ok((length > 0).then_some((piece, (blob, place + length, left - length))))
+        Ok((length > 0).then_some((counted(piece, room), (blob, place + length, left - length, in_flight))))
     }))
 }
 

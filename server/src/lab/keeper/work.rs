@@ -100,6 +100,7 @@ async fn start_process(settings: &Settings, directory: &Path, cgroup: Cgroup) ->
         rootfs: settings.rootfs.clone(),
         hostname: "lab".into(),
         limits: settings.limits(),
+        unused: settings.unused,
         overlay: settings.overlay,
         netfilter: settings.netfilter,
         defences: settings.defences.clone(),

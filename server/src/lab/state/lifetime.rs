@@ -18,7 +18,11 @@ pub(super) struct Lifetime {
     born: Instant,
     idle: Duration,
     life: Option<Duration>,
+    /// How long it lives that nobody has ever used, and nobody looks at.
+    unused: Duration,
     used: Cell<Instant>,
+    /// Whether anybody has done anything with it, beyond coming and going.
+    was_used: Cell<bool>,
     used_again: Notify,
     ending: RefCell<Option<Ending>>,
 }
@@ -42,33 +46,43 @@ impl Ending {
 
 impl Lifetime {
     /// Begins now.
-    pub fn new(limits: &Limits) -> Lifetime {
+    pub fn new(limits: &Limits, unused: Duration) -> Lifetime {
         Lifetime {
             born: Instant::now(),
             idle: Duration::from_secs(limits.idle_seconds),
             life: limits.life_seconds.map(Duration::from_secs),
+            unused,
             used: Cell::new(Instant::now()),
+            was_used: Cell::default(),
             used_again: Notify::new(),
             ending: RefCell::default(),
         }
     }
 
     /// Whichever end comes first, and how long before it the warnings are due.
-    fn next_end(&self) -> (Instant, EndCause, [Duration; 2]) {
+    fn next_end(&self, is_looked_at: bool) -> (Instant, EndCause, [Duration; 2]) {
         let warnings = |whole: Duration| [WARNINGS[0].min(whole / 2), WARNINGS[1].min(whole / 4)];
-        let idle = (self.used.get() + self.idle, EndCause::Idle, warnings(self.idle));
+        let patience = if self.was_used.get() || is_looked_at { self.idle } else { self.idle.min(self.unused) };
+        let idle = (self.used.get() + patience, EndCause::Idle, warnings(patience));
         let life = self.life.map(|life| (self.born + life, EndCause::Lifetime, warnings(life)));
         life.into_iter().fold(idle, |first, other| if other.0 < first.0 { other } else { first })
     }
 }
 
 impl Lab {
-    /// Somebody has come, typed, or otherwise used the lab.
+    /// Somebody has typed, or otherwise used the lab.
     pub(in super::super) fn used(&self) {
+        self.lifetime.was_used.set(true);
         self.lifetime.used.set(Instant::now());
         if self.lifetime.ending.borrow().is_some() {
             self.lifetime.used_again.notify_one();
         }
+    }
+
+    /// Somebody has come or gone. That counts as use, but leaves a lab that nobody has used as worthless as it was.
+    pub(in super::super) fn visited(&self) {
+        self.lifetime.used.set(Instant::now());
+        self.lifetime.used_again.notify_one();
     }
 
     /// How long the lab has been there, and how long nobody has used it.
@@ -84,7 +98,7 @@ impl Lab {
     /// Ends the lab when it is time, and warns of it.
     pub(super) async fn end_in_time(self: Rc<Self>) {
         loop {
-            let (at, cause, warnings) = self.lifetime.next_end();
+            let (at, cause, warnings) = self.lifetime.next_end(self.pages.are_greeted());
             let left = at.saturating_duration_since(Instant::now());
             if left.is_zero() {
                 return self.end(match cause {
