@@ -154,6 +154,7 @@ fn from_hex(text: &str) -> Option<Vec<u8>> {
 }
 
 #[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "a test that cannot be set up fails")]
 mod tests {
     use super::*;
 

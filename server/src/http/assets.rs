@@ -55,7 +55,7 @@ pub fn pack() {
 pub async fn index(State(site): State<Arc<Site>>, headers: HeaderMap) -> Response {
     let known = match learner(&headers, &site) {
         Ok(known) => known,
-        Err(refusal) => return refusal,
+        Err(refusal) => return refusal.into_response(),
     };
     let Some(file) = PACKED.get("index.html") else {
         let message = "this newroot was built without its page; build it with `cargo xtask run`\n";

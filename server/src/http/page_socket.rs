@@ -47,7 +47,7 @@ pub async fn lab(State(site): State<Arc<Site>>, mut request: Request) -> Respons
             let why = "open the page first: it gives the cookie that names your machine\n";
             return (StatusCode::UNAUTHORIZED, why).into_response();
         }
-        Err(refusal) => return refusal,
+        Err(refusal) => return refusal.into_response(),
     };
     match *request.method() {
         Method::DELETE => {

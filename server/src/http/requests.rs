@@ -20,7 +20,7 @@ use authority::{Authority, Origin};
 pub use proxies::{Network, Proxies};
 
 /// Why a request gets no answer.
-type Refusal = (StatusCode, String);
+pub type Refusal = (StatusCode, String);
 
 /// Lets a request through, or says why not.
 pub async fn check(State(site): State<Arc<Site>>, request: Request, next: Next) -> Response {
@@ -101,15 +101,14 @@ pub const COOKIE: &str = "newroot";
 
 /// The learner whose cookie came along, if one did. Two cookies of our name are an error: another site on this name, or
 /// another server on another port, may have set one, and nobody can say which.
-pub fn learner(headers: &HeaderMap, site: &Site) -> Result<Option<Learner>, Response> {
+pub fn learner(headers: &HeaderMap, site: &Site) -> Result<Option<Learner>, Refusal> {
     let cookies = headers.get_all(header::COOKIE).iter().filter_map(|value| value.to_str().ok());
     let pairs = cookies.flat_map(|line| line.split(';')).filter_map(|pair| pair.trim().split_once('='));
     let mut ours = pairs.filter(|(name, _)| *name == COOKIE).map(|(_, value)| value);
     let first = ours.next();
     if ours.next().is_some() && site.defences.stand(Defence::HeadersOnce) {
-        let why =
-            format!("this browser has two cookies with the name {COOKIE}: remove both, and open the page again\n");
-        return Err((StatusCode::BAD_REQUEST, why).into_response());
+        let why = format!("this browser has two cookies with the name {COOKIE}: remove both, and open the page again");
+        return Err((StatusCode::BAD_REQUEST, why));
     }
     Ok(first.and_then(|cookie| site.learners.recognise(cookie)))
 }

@@ -155,6 +155,7 @@ impl Drop for OfAddress {
 }
 
 #[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "a test that cannot be set up fails")]
 mod tests {
     use futures_util::FutureExt;
 

@@ -100,6 +100,7 @@ fn address(text: &str) -> Option<IpAddr> {
 }
 
 #[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "a test that cannot be set up fails")]
 mod tests {
     use axum::http::HeaderValue;
 
