@@ -1,7 +1,7 @@
 //! The log that the server and the labs write to standard error. What strangers have put into a message is shown there, and
 //! not obeyed by whoever's terminal it is.
 
-use std::io::stderr;
+use std::io::{IsTerminal, stderr};
 
 use newroot::runtime::printable_lines;
 use tracing_subscriber::field::MakeExt;
@@ -16,6 +16,7 @@ pub fn start(with_time: bool) {
             name => write!(out, "{name}={text}"),
         }
     });
-    let log = tracing_subscriber::fmt().with_target(false).with_writer(stderr).fmt_fields(fields.delimited(" "));
+    let log = tracing_subscriber::fmt().with_target(false).with_writer(stderr).with_ansi(stderr().is_terminal());
+    let log = log.fmt_fields(fields.delimited(" "));
     if with_time { log.init() } else { log.without_time().init() }
 }

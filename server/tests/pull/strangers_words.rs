@@ -63,7 +63,7 @@ fn of_a_registry_that_refuses() {
 fn of_a_registry_that_names_what_it_has() {
     let fs_directory = tempfile::tempdir().unwrap();
     let tags = json!({ "name": "library/alpine", "tags": [format!("lates{HOSTILE}")] }).to_string();
-    let registry = Parrot::start(format!("HTTP/1.1 404 Not Found\r\nConnection: close\r\nContent-Length: 0\r\n\r\n"));
+    let registry = Parrot::start("HTTP/1.1 404 Not Found\r\nConnection: close\r\nContent-Length: 0\r\n\r\n");
     harmless(&text_of(&pull(&registry.url(), fs_directory.path(), "alpine")));
     // It answers each question with this, the one for the manifest too: there it is none.
     let registry =

@@ -4,7 +4,7 @@ use std::fs;
 
 use tar::EntryType;
 
-use crate::common::mirror::noise;
+use crate::common::mirror::{Parrot, noise};
 use crate::common::playground::{HOST, NO_UPSTREAM, Playground};
 use crate::common::{LOGIN, Layer, Registry, busybox, make_image, newroot, text_of};
 
@@ -104,6 +104,19 @@ async fn a_private_upstream_is_asked_with_the_servers_password() {
         assert!(said.contains(answer), "{said}");
         assert!(!said.contains(password));
     }
+}
+
+#[tokio::test]
+async fn what_an_upstream_says_commands_neither_a_labs_terminal_nor_the_servers_log() {
+    let body = r#"{"errors":[{"code":"UNKNOWN","message":"\u001b[2J\u202e\nWARN"}]}"#;
+    let answer = format!("HTTP/1.1 418 Teapot\r\nConnection: close\r\nContent-Length: {}\r\n\r\n{body}", body.len());
+    let upstream = Parrot::start(answer);
+    let playground = Playground::start(Some(&upstream.url()));
+    let shown = r"answered with an error: \x1b[2J\u202e\nWARN";
+    let said = said_in_a_lab(&playground, "newroot pull alpine").await.replace("\r\n", "");
+    assert!(said.contains(shown) && !said.contains("\u{1b}[2J") && !said.contains('\u{202e}'), "{said:?}");
+    let log = playground.log();
+    assert!(log.contains(shown) && !log.contains(['\u{1b}', '\u{202e}']), "{log:?}");
 }
 
 #[tokio::test]
