@@ -107,7 +107,7 @@ fn escaped(c: char) -> String {
     match c {
         '"' | '\\' => format!("\\{c}"),
         c if c.is_control() => printable(c),
-        c if is_odd(c) => format!("\u{:04x}", u32::from(c)),
+        c if is_odd(c) => format!("\\u{:04x}", u32::from(c)),
         c => c.to_string(),
     }
 }
