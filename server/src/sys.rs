@@ -108,15 +108,6 @@ pub fn receive(socket: impl AsFd, buffer: &mut [u8]) -> io::Result<(usize, Vec<O
     Ok((length as usize, descriptors))
 }
 
-/// Binds a Unix socket to a name that the kernel chooses (unix(7), "Autobind feature"). A socket is bound but once.
-pub fn autobind(socket: impl AsFd) -> io::Result<()> {
-    let family = libc::sa_family_t::try_from(libc::AF_UNIX).map_err(io::Error::other)?;
-    let length = size_of_val(&family) as libc::socklen_t;
-    // SAFETY: the address is the family alone, as its length says.
-    Errno::result(unsafe { libc::bind(socket.as_fd().as_raw_fd(), (&raw const family).cast(), length) })?;
-    Ok(())
-}
-
 /// A clock that sends one thread SIGALRM, which does nothing but end a sleep in a system call with EINTR (signal(7)).
 #[derive(Debug)]
 pub struct Alarm(libc::c_int);

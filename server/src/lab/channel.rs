@@ -19,13 +19,11 @@ const LONGEST: usize = 16 * 1024;
 pub struct Channel(OwnedFd);
 
 impl Channel {
-    /// Two connected ends, both closed on exec. Both have a name, which says nothing: a socket without one is anybody's to
-    /// bind who holds it, and these belong to the network namespace that they are made in, with all its abstract names.
+    /// Two connected ends, both closed on exec. They belong to the network namespace that they are made in: whoever holds one
+    /// can bind it to an abstract name there.
     pub fn pair() -> io::Result<(Channel, Channel)> {
         let (one, other) =
             nix::sys::socket::socketpair(AddressFamily::Unix, SockType::SeqPacket, None, SockFlag::SOCK_CLOEXEC)?;
-        sys::autobind(&one)?;
-        sys::autobind(&other)?;
         Ok((Channel(one), Channel(other)))
     }
 
@@ -136,8 +134,6 @@ mod tests {
         let error = other.receive::<String>().expect_err("too many descriptors");
         assert_eq!(error.kind(), io::ErrorKind::InvalidData);
         assert_eq!(nix::unistd::read(read, &mut [0]), Ok(0), "one of them is open still");
-        let name = nix::sys::socket::UnixAddr::new_abstract(b"another name").expect("a name");
-        assert_eq!(nix::sys::socket::bind(other.as_raw_fd(), &name), Err(nix::errno::Errno::EINVAL));
         drop(one);
         let error = other.receive::<u32>().expect_err("nobody is there");
         assert_eq!(error.kind(), io::ErrorKind::UnexpectedEof);

@@ -318,20 +318,26 @@ async fn whoever_is_killed_in_a_call_can_be_waited_for() {
     reset(&mut page).await;
 }
 
-#[tokio::test]
-async fn the_channel_is_nobodys_to_bind() {
+/// Binds PID 1's end of the channel to an abstract name (unix(7)).
+fn binds_the_channel(name: &str) -> Program {
     let mut program = Program::new();
-    let name = format!("newroot-hostile-{}", std::process::id());
-    // struct sockaddr_un: AF_UNIX, and an abstract name.
+    // struct sockaddr_un: AF_UNIX, and a name that begins with a zero byte.
     let address = program.bytes(&[b"\x01\0\0", name.as_bytes()].concat());
     program.plain(libc::SYS_pidfd_open, &[1]);
     let process = program.keep();
     program.call(libc::SYS_pidfd_getfd, &[Value::At(process), 3.into()]);
     let channel = program.keep();
     program.call(libc::SYS_bind, &[Value::At(channel), address.into(), (3 + name.len() as i64).into()]);
-    let (_playground, mut page) = lab_with(program, &[]).await;
-    let said = page.output_of(HOST, "/attack; echo it says $?").await;
-    assert!(said.contains(&format!("it says {}", libc::EINVAL)), "{said}");
-    let names = std::fs::read_to_string("/proc/net/unix").unwrap();
-    assert!(!names.contains(&name), "a learner has taken a name of the machine's");
+    program
+}
+
+#[tokio::test]
+async fn a_name_for_the_channel_is_none_of_the_machines() {
+    for (is_the_machines, flags) in [(false, &[][..]), (true, &["--without", "lab-network"])] {
+        let name = format!("newroot-hostile-{}-{is_the_machines}", std::process::id());
+        let (_playground, mut page) = lab_with(binds_the_channel(&name), flags).await;
+        let said = page.output_of(HOST, "/attack; echo it says $?").await;
+        assert!(said.contains("it says 0"), "{said}");
+        assert_eq!(std::fs::read_to_string("/proc/net/unix").unwrap().contains(&name), is_the_machines);
+    }
 }

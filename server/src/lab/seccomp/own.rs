@@ -111,6 +111,9 @@ const SERVES: &[c_long] = &[
     libc::SYS_gettimeofday,
     libc::SYS_timerfd_create,
     libc::SYS_timerfd_settime,
+    // The alarm of the event loop.
+    libc::SYS_timer_create,
+    libc::SYS_timer_settime,
     libc::SYS_getrusage,
     libc::SYS_prlimit64,
     libc::SYS_rt_sigaction,
