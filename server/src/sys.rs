@@ -306,9 +306,31 @@ pub fn drop_capabilities() -> io::Result<()> {
 
 /// Empties the bounding set, so that no program executed later can gain a capability (capabilities(7)).
 pub fn drop_bounding_set() -> io::Result<()> {
-    for capability in 0..=63 {
+    bound_capabilities(&[])
+}
+
+/// Drops all capabilities but these numbers, from every set; what is executed later has no others, either.
+pub fn keep_capabilities(kept: &[u32]) -> io::Result<()> {
+    bound_capabilities(kept)?;
+    let mut header = CapabilityHeader { version: CAPABILITY_VERSION, pid: 0 };
+    let mut sets = [CapabilitySets::default(); 2];
+    // SAFETY: version 3 reads the header and writes exactly two sets.
+    Errno::result(unsafe { libc::syscall(libc::SYS_capget, &raw mut header, sets.as_mut_ptr()) })?;
+    let all = kept.iter().fold(0, |all, number| all | 1_u64 << number);
+    for (half, mask) in sets.iter_mut().zip([all as u32, (all >> 32) as u32]) {
+        half.effective &= mask;
+        half.permitted &= mask;
+        half.inheritable = 0;
+    }
+    // SAFETY: as above; only read.
+    Errno::result(unsafe { libc::syscall(libc::SYS_capset, &raw mut header, sets.as_ptr()) })?;
+    Ok(())
+}
+
+fn bound_capabilities(kept: &[u32]) -> io::Result<()> {
+    for capability in (0..=63_u32).filter(|number| !kept.contains(number)) {
         // SAFETY: takes integers only.
-        match Errno::result(unsafe { libc::prctl(libc::PR_CAPBSET_DROP, capability, 0, 0, 0) }) {
+        match Errno::result(unsafe { libc::prctl(libc::PR_CAPBSET_DROP, libc::c_ulong::from(capability), 0, 0, 0) }) {
             // A number that this kernel does not know: the last one was before it.
             Err(Errno::EINVAL) => break,
             other => other?,

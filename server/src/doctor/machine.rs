@@ -12,21 +12,9 @@ use nix::unistd::{AccessFlags, access, geteuid, getpid};
 
 use super::{Finding, Plan, Verdict};
 use crate::lab::cgroup::{Cgroup, Limits};
+use crate::lab::keeper::CAPABILITIES;
 use crate::lab::uid_range::UidRange;
 use crate::runtime::{Registry, has_capability, trees_of_version_1};
-
-/// The capabilities that labs are made with, by their numbers (capabilities(7)).
-const CAPABILITIES: [(&str, u32); 9] = [
-    ("CHOWN", 0),
-    ("DAC_OVERRIDE", 1),
-    ("KILL", 5),
-    ("SETGID", 6),
-    ("SETUID", 7),
-    ("SETPCAP", 8),
-    ("SYS_PTRACE", 19),
-    ("SYS_ADMIN", 21),
-    ("MKNOD", 27),
-];
 
 /// The oldest kernel that will do.
 const OLDEST: (u32, u32) = (5, 19);

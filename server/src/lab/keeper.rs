@@ -32,6 +32,19 @@ mod work;
 
 pub use work::StartError;
 
+/// The capabilities that labs are made with, by their numbers (capabilities(7)). `deploy/compose.yaml` says what for.
+pub const CAPABILITIES: [(&str, u32); 9] = [
+    ("CHOWN", 0),
+    ("DAC_OVERRIDE", 1),
+    ("KILL", 5),
+    ("SETGID", 6),
+    ("SETUID", 7),
+    ("SETPCAP", 8),
+    ("SYS_PTRACE", 19),
+    ("SYS_ADMIN", 21),
+    ("MKNOD", 27),
+];
+
 /// What every lab of a server gets. A helper is told at its start, by root, and by nobody later.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Settings {

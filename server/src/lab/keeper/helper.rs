@@ -18,7 +18,7 @@ use tokio::io::unix::AsyncFd;
 use tokio::sync::Semaphore;
 use tokio::task::{LocalSet, spawn_local};
 
-use super::{Reply, Request, Settings, Verb, work};
+use super::{CAPABILITIES, Reply, Request, Settings, Verb, work};
 use crate::defence::Defence;
 use crate::lab::cgroup;
 use crate::lab::channel::send_bytes;
@@ -44,6 +44,8 @@ pub fn main() -> Result<(), StepError> {
         setsid().step("make a session")?;
     }
     chdir("/").step("change directory to /")?;
+    sys::keep_capabilities(&CAPABILITIES.map(|(_, number)| number))
+        .step("drop the capabilities that labs do not take")?;
     umask(Mode::S_IWGRP | Mode::S_IWOTH);
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
