@@ -6,7 +6,7 @@ use nix::sys::resource::{Resource, getrlimit, setrlimit};
 
 use newroot::classroom::Room;
 use newroot::defence::{Defence, Defences};
-use newroot::http::{Limits, Network, Proxies};
+use newroot::http::{Contact, Limits, Network, Proxies};
 
 use super::lab_options::some_time;
 
@@ -31,6 +31,10 @@ pub struct HttpOptions {
     /// as long
     #[arg(long, value_name = "TIME", default_value = "30s", value_parser = some_time)]
     http_timeout: Duration,
+    /// Whom to tell of a fault in this server's security: an address that begins with mailto:, https:// or tel:; it is served
+    /// as /.well-known/security.txt
+    #[arg(long, value_name = "ADDRESS")]
+    security_contact: Option<Contact>,
 }
 
 /// More than this server uses.
@@ -58,6 +62,11 @@ impl HttpOptions {
             labs_per_address: self.labs_per_address.map_or(most, |labs| labs as usize),
             new_labs_per_minute: self.new_labs_per_minute,
         }
+    }
+
+    /// Whom to tell of a fault.
+    pub fn contact(&self) -> Option<Contact> {
+        self.security_contact.clone()
     }
 
     /// Who is believed.

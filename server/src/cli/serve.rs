@@ -104,6 +104,7 @@ struct Prepared {
     time: Option<Time>,
     hosts: Vec<String>,
     proxies: http::Proxies,
+    contact: Option<http::Contact>,
     user: ServerUser,
     defences: Defences,
 }
@@ -156,6 +157,7 @@ fn prepare(options: Options) -> Result<Prepared> {
         time,
         hosts: options.host,
         proxies: options.http.proxies(),
+        contact: options.http.contact(),
         user,
         defences,
     })
@@ -190,6 +192,7 @@ async fn serve_until_signal(prepared: Prepared) -> Result<()> {
         time,
         hosts,
         proxies,
+        contact,
         user,
         defences,
     } = prepared;
@@ -226,6 +229,7 @@ async fn serve_until_signal(prepared: Prepared) -> Result<()> {
         code: lessons::code(),
         hosts: if hosts.is_empty() { http::loopback_hosts(address) } else { hosts },
         proxies,
+        contact,
         defences,
     };
     let (mut interrupt, mut terminate) = (signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?);

@@ -6,9 +6,9 @@ use std::sync::Arc;
 
 use axum::Router;
 use axum::extract::State;
-use axum::http::{HeaderMap, HeaderValue, header};
+use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::middleware::{from_fn_with_state, map_response};
-use axum::response::Response;
+use axum::response::{IntoResponse, Response};
 use axum::routing::{any, get};
 use serde::Serialize;
 use tokio::net::TcpListener;
@@ -25,6 +25,7 @@ use connections::Listener;
 pub use limits::Limits;
 use packed::Packed;
 pub use requests::{Network, Proxies, loopback_hosts};
+pub use security_txt::Contact;
 use shelf::Shelf;
 
 mod assets;
@@ -34,6 +35,7 @@ pub mod mirror;
 mod packed;
 mod page_socket;
 mod requests;
+mod security_txt;
 mod seldom;
 mod shelf;
 
@@ -53,6 +55,8 @@ pub struct Site {
     pub hosts: Vec<String>,
     /// Who is believed about whom they ask for.
     pub proxies: Proxies,
+    /// Whom to tell of a fault in this server.
+    pub contact: Option<Contact>,
     /// Which defences stand.
     pub defences: Defences,
 }
@@ -147,9 +151,18 @@ pub fn router(site: Arc<Site>) -> Router {
         .route("/api/lessons/changes", get(async move || changes.changes()))
         .route("/api/code", get(async move |headers: HeaderMap| code.answer(&headers)))
         .route("/api/lab", any(page_socket::lab))
+        .route("/.well-known/security.txt", get(security))
         .layer(from_fn_with_state(site.clone(), requests::check))
         .layer(map_response(harden))
         .with_state(site)
+}
+
+/// Whom to tell of a fault, where somebody was named.
+async fn security(State(site): State<Arc<Site>>) -> Response {
+    match &site.contact {
+        Some(contact) => security_txt::text(contact).into_response(),
+        None => StatusCode::NOT_FOUND.into_response(),
+    }
 }
 
 /// A value that stays what it is now, as an answer.

@@ -103,6 +103,7 @@ impl Playground {
             code: lessons::code(),
             hosts: Vec::new(),
             proxies: http::Proxies::default(),
+            contact: None,
             defences: Defences::default(),
         };
         let path = self.directory.path().join("bridge");

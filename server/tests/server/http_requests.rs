@@ -142,3 +142,18 @@ fn without_the_defence_any_digits_are_a_learner() {
     assert_eq!(asked_with(&playground, "0123456789abcdef0123456789abcdef"), "101");
     assert_eq!(labs(&playground).len(), 1);
 }
+
+#[test]
+fn whoever_finds_a_fault_learns_whom_to_tell_where_somebody_was_named() {
+    let request = |playground: &Playground| {
+        let address = playground.address();
+        playground
+            .ask(&format!("GET /.well-known/security.txt HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n"))
+    };
+    let nobody = Playground::start(None);
+    assert!(request(&nobody).starts_with("HTTP/1.1 404"), "{}", request(&nobody));
+    let contact = ["--upstream", NO_UPSTREAM, "--security-contact", "mailto:security@example.org"];
+    let answer = request(&Playground::start_with(&contact));
+    assert!(answer.starts_with("HTTP/1.1 200") && answer.contains("content-type: text/plain"), "{answer}");
+    assert!(answer.contains("\r\n\r\nContact: mailto:security@example.org\nExpires: 20"), "{answer}");
+}
