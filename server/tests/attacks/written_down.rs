@@ -70,9 +70,26 @@ fn capabilities(process: i32, sets: &[&str], own: &[&'static str]) -> String {
         (0, _) => "none".to_owned(),
         (_, true) => "all, in its user namespace".to_owned(),
         (bits, false) if bits == own_bounding() => "all".to_owned(),
-        (bits, false) => format!("{bits:#x}"),
+        (bits, false) => {
+            let names = NAMES.iter().filter(|(bit, _)| bits >> bit & 1 == 1).map(|(_, name)| *name);
+            let others = bits & !NAMES.iter().fold(0, |all, (bit, _)| all | 1 << bit);
+            names.map(str::to_owned).chain((others != 0).then(|| format!("{others:#x}"))).collect::<Vec<_>>().join(" ")
+        }
     }
 }
+
+/// Capabilities by their bits (linux/capability.h), as far as anybody should have them.
+const NAMES: [(u64, &str); 9] = [
+    (0, "CHOWN"),
+    (1, "DAC_OVERRIDE"),
+    (5, "KILL"),
+    (6, "SETGID"),
+    (7, "SETUID"),
+    (8, "SETPCAP"),
+    (19, "SYS_PTRACE"),
+    (21, "SYS_ADMIN"),
+    (27, "MKNOD"),
+];
 
 /// What this test has, and so whatever it starts.
 fn own_bounding() -> u64 {
