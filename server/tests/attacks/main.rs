@@ -15,6 +15,7 @@ mod raw;
 mod resources;
 mod rows;
 mod table;
+mod written_down;
 
 /// How many attacks there are at least.
 #[test]
