@@ -3,7 +3,7 @@
 
 use std::fs;
 use std::os::linux::net::SocketAddrExt;
-use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
+use std::os::unix::fs::{MetadataExt, PermissionsExt, lchown, symlink};
 use std::os::unix::net::{SocketAddr, UnixListener};
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -12,7 +12,7 @@ use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use nix::sys::signal::{Signal, kill};
 
 use crate::common::playground::{CONTAINER, HOST, NO_UPSTREAM, Playground};
-use crate::common::{names_in, run_newroot, status_field, text_of};
+use crate::common::{busybox, make_image, names_in, run_newroot, status_field, text_of};
 
 /// Who a server is where nothing else is asked for.
 const USER: &str = "2147418112";
@@ -232,6 +232,38 @@ async fn what_a_former_server_has_left_is_the_new_users_but_for_what_links_lead_
     }
     let mut page = playground.open(&cookie).await;
     assert!(page.output_of(HOST, "echo the machine of before").await.contains("of before"));
+}
+
+#[test]
+fn links_in_the_servers_folders_lead_root_nowhere() {
+    let mut playground = Playground::start(None);
+    assert!(playground.stop(Signal::SIGTERM).success());
+    let (state, outside) = (playground.state(), playground.run().with_file_name("outside"));
+    fs::create_dir(&outside).unwrap();
+    let precious = "0".repeat(64);
+    fs::write(outside.join(&precious), "root's").unwrap();
+    // As somebody would leave them who has taken the server over.
+    let user = Some(USER.parse().unwrap());
+    for folder in ["cache/blobs/sha256", "imported/blobs/sha256", "imported/unfinished"] {
+        fs::remove_dir_all(state.join(folder)).unwrap();
+        symlink(&outside, state.join(folder)).unwrap();
+        lchown(state.join(folder), user, user).unwrap();
+    }
+    let image = tempfile::tempdir().unwrap();
+    make_image(image.path(), &[busybox().gzip()]);
+    let (state, image) = (state.to_str().unwrap(), image.path().to_str().unwrap());
+    let untouched = || assert_eq!(names_in(&outside), [precious.as_str()]);
+    for (arguments, why) in [
+        (&["prune", "--state", state][..], "Permission denied"),
+        (&["prune", "--all", "--state", state], "Permission denied"),
+        (&["import", "--state", state, image, "mine"], "Permission denied"),
+    ] {
+        let output = run_newroot(&[&["images"], arguments].concat());
+        assert!(!output.status.success() && text_of(&output).contains(why), "{arguments:?}: {}", text_of(&output));
+        untouched();
+    }
+    assert!(run_newroot(&["images", "list", "--state", state]).status.success());
+    untouched();
 }
 
 #[tokio::test]

@@ -129,9 +129,14 @@ async fn receive(socket: &AsyncFd<OwnedFd>) -> io::Result<Received> {
     let mut packet = [0; LONGEST];
     // recv(2) takes no descriptors: those that come along are the kernel's to close. With MSG_TRUNC it tells the true
     // length of a packet.
-    let length = socket
+    let received = socket
         .async_io(Interest::READABLE, |socket| Ok(recv(socket.as_raw_fd(), &mut packet, MsgFlags::MSG_TRUNC)?))
-        .await?;
+        .await;
+    let length = match received {
+        // So it is told where replies were still waiting for the server.
+        Err(error) if error.kind() == io::ErrorKind::ConnectionReset => 0,
+        received => received?,
+    };
     Ok(match packet.get(..length) {
         Some([]) => Received::End,
         Some(packet) => match serde_json::from_slice(packet) {
