@@ -146,9 +146,7 @@ fn without_the_defence_any_digits_are_a_learner() {
 #[test]
 fn whoever_finds_a_fault_learns_whom_to_tell_where_somebody_was_named() {
     let request = |playground: &Playground| {
-        let address = playground.address();
-        playground
-            .ask(&format!("GET /.well-known/security.txt HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n"))
+        playground.ask(&format!("GET /.well-known/security.txt HTTP/1.1\r\nHost: {}", playground.address()))
     };
     let nobody = Playground::start(None);
     assert!(request(&nobody).starts_with("HTTP/1.1 404"), "{}", request(&nobody));
