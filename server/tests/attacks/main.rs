@@ -8,9 +8,12 @@
 #[path = "../common/mod.rs"]
 mod common;
 mod control;
+mod images;
 mod inside;
 mod machine;
+mod mirror;
 mod pages;
+mod puppets;
 mod raw;
 mod resources;
 mod rows;

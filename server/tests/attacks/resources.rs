@@ -136,3 +136,36 @@ async fn no_lab_takes_more_than_its_own_and_its_neighbour_works_on() {
     }
     table.finish("taking what others need");
 }
+
+/// A little of everything that the machine has only so many of, in each of sixty labs.
+#[tokio::test]
+async fn sixty_labs_that_take_what_they_can_leave_enough_for_one_more() {
+    let registry = control::registry();
+    let playground = control::playground(&registry, &[&SMALL[..], &["--lab-cpu", "20"]].concat());
+    let mut neighbour = playground.open(&playground.new_cookie()).await;
+    let before = Machine::look();
+    let mut pages = Vec::new();
+    for _ in 0..60 {
+        pages.push(playground.open(&playground.new_cookie()).await);
+    }
+    const GREEDY: [&str; 6] =
+        ["pseudoterminals", "event-counters", "timers", "inotify-instances", "posix-queues", "network-namespaces"];
+    // In the background they stop when they want to read the terminal, and keep what they have.
+    let greed: Vec<String> = GREEDY.iter().map(|name| format!("/attacker hold {name} &")).collect();
+    for page in &mut pages {
+        page.run(HOST, &greed.join(" ")).await;
+    }
+    for page in &mut pages {
+        let all = |page: &Page| GREEDY.iter().all(|name| Outcome::of(name, &page.text_since(HOST, 0)).is_some());
+        page.until("what each has got", all).await;
+        for name in GREEDY {
+            let outcome = Outcome::of(name, &page.text_since(HOST, 0)).unwrap();
+            assert!(!outcome.has_escaped(), "{name}: {outcome}");
+        }
+    }
+    let now = Machine::look();
+    println!("sixty labs at once: on the machine: {}", now.more_than(&before));
+    println!("    beside them: {}", works(&mut neighbour).await);
+    let taken = now.kernel_mebibytes_since(&before);
+    assert!(taken < 60 * 96, "the kernel has {taken} MiB more");
+}

@@ -241,6 +241,45 @@ pub const PAGES: &[Row] = &[
     row("page-that-does-not-read", WINDOWS),
 ];
 
+const UNPACK: By = Always("each name is looked up below the rootfs, and no link is followed");
+
+/// Made by an image that a lab pulls.
+pub const IMAGES: &[Row] = &[
+    row("image-climbs", UNPACK),
+    row("image-absolute", UNPACK),
+    row("image-link-absolute", UNPACK),
+    row("image-link-climbs", UNPACK),
+    row("image-hard-link", UNPACK),
+    row("image-whiteout", UNPACK),
+    row("image-opaque", UNPACK),
+    row("image-bomb", Always("the lab's disk is bounded, and a pull that fails leaves nothing")),
+    row("image-words", Always("names of images are printed with their control characters quoted")),
+];
+
+const NAMES: By = Always("repositories, tags and digests are parsed, and are no paths");
+const READ_ONLY: By = Always("the mirror is read, and asks its own upstream alone");
+
+/// Made by a program in a lab, at its registry mirror.
+pub const MIRROR: &[Row] = &[
+    row("mirror-climbs", NAMES),
+    row("mirror-climbs-escaped", NAMES),
+    row("mirror-digest-climbs", NAMES),
+    row("mirror-asks-elsewhere", READ_ONLY),
+    row("mirror-is-a-proxy", READ_ONLY),
+    row("mirror-connects", READ_ONLY),
+    row("mirror-is-written-to", READ_ONLY),
+    row("mirror-giant-head", Always("a request's head is bounded")),
+    row("mirror-ranges", Always("one range at most")),
+    row("mirror-http-2", Defence("http-one")),
+];
+
+/// Made by whoever has taken PID 1 or the lab process, or an inode that others have.
+pub const PUPPETS: &[Row] = &[
+    row("terminal-of-the-server", Defence("session")),
+    row("network-of-the-lab-process", Defence("lab-network")),
+    row("device-lock", Defence("devices")),
+];
+
 /// All of them, or the one that `NEWROOT_ATTACK` names, to look at it alone.
 pub fn chosen(rows: &'static [Row]) -> impl Iterator<Item = &'static Row> {
     let one = std::env::var("NEWROOT_ATTACK").ok();
@@ -249,5 +288,5 @@ pub fn chosen(rows: &'static [Row]) -> impl Iterator<Item = &'static Row> {
 
 /// All of them.
 pub fn all() -> impl Iterator<Item = &'static Row> {
-    [INSIDE, RESOURCES, PAGES].into_iter().flatten()
+    [INSIDE, RESOURCES, PAGES, IMAGES, MIRROR, PUPPETS].into_iter().flatten()
 }

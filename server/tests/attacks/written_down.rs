@@ -153,13 +153,15 @@ fn descriptors_beyond(process: i32, allowed: &str) -> Vec<String> {
     beyond.collect()
 }
 
-fn children(process: i32) -> Vec<i32> {
+/// The processes that this one has started.
+pub fn children(process: i32) -> Vec<i32> {
     let tasks = fs::read_dir(format!("/proc/{process}/task")).unwrap().flatten();
     let lists = tasks.map(|task| fs::read_to_string(task.path().join("children")).unwrap_or_default());
     lists.flat_map(|list| list.split_whitespace().map(|pid| pid.parse().unwrap()).collect::<Vec<_>>()).collect()
 }
 
-fn child(process: i32, words: &str) -> i32 {
+/// The one of them with this command line.
+pub fn child(process: i32, words: &str) -> i32 {
     let is_meant = |child: &i32| read(*child, "cmdline").replace('\0', " ").trim() == words;
     children(process).into_iter().find(is_meant).unwrap_or_else(|| panic!("process {process} has no child {words}"))
 }

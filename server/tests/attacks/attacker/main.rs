@@ -17,7 +17,7 @@ mod terminals;
 
 use std::ffi::CString;
 use std::io;
-use std::io::Write;
+use std::io::{Read, Write};
 use std::process::ExitCode;
 
 /// How an attack went, and by what that is seen.
@@ -37,6 +37,10 @@ fn main() -> ExitCode {
     let names: Vec<String> = std::env::args().skip(1).collect();
     if names.first().is_some_and(|first| first == "bait") {
         processes::bait();
+        return ExitCode::SUCCESS;
+    }
+    if names.first().is_some_and(|first| first == "ask") {
+        ask();
         return ExitCode::SUCCESS;
     }
     let holds = names.first().is_some_and(|first| first == "hold");
@@ -62,6 +66,19 @@ fn main() -> ExitCode {
         in_a_child(name, *attack);
     }
     ExitCode::SUCCESS
+}
+
+/// Sends what comes on standard input to the registry mirror of this network namespace, and prints its answer.
+fn ask() {
+    let mut request = Vec::new();
+    io::stdin().read_to_end(&mut request).unwrap();
+    let mut mirror = std::net::TcpStream::connect("127.0.0.1:5000").unwrap();
+    mirror.set_read_timeout(Some(std::time::Duration::from_secs(20))).unwrap();
+    let _cut_off = mirror.write_all(&request);
+    let _cut_off = mirror.shutdown(std::net::Shutdown::Write);
+    let mut answer = Vec::new();
+    let _reset = mirror.read_to_end(&mut answer);
+    let _ = io::stdout().write_all(&answer);
 }
 
 fn say(name: &str, outcome: &Outcome) {

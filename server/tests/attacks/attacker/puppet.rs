@@ -1,21 +1,17 @@
-//! Attacks by way of PID 1, which the learner can trace: it makes the calls that the learner wants, and speaks to the lab.
+//! Attacks by way of PID 1, which the learner can trace: it makes the calls that the learner wants. What it can say to the lab
+//! process in its place is tried in `labs/hostile_puppets.rs`.
 
 #[cfg(target_arch = "x86_64")]
 use std::ffi::CString;
 use std::io;
 use std::mem::zeroed;
-use std::os::fd::{FromRawFd, RawFd};
-use std::os::unix::net::UnixDatagram;
+use std::os::fd::RawFd;
 
 use crate::Outcome::{Escaped, Held};
 use crate::{Attack, Outcome, call, error, told};
 
 /// All of them.
-pub const ATTACKS: &[Attack] = &[
-    ("terminal-of-the-server", terminal_of_the_server),
-    ("lost-tracee", lost_tracee),
-    ("lab-process-blocks", lab_process_blocks),
-];
+pub const ATTACKS: &[Attack] = &[("terminal-of-the-server", terminal_of_the_server)];
 
 fn ptrace(request: i32, process: i32, address: usize, data: usize) -> io::Result<usize> {
     call(libc::SYS_ptrace, &[request as usize, process as usize, address, data])
@@ -117,71 +113,4 @@ fn terminal_of_the_server() -> Outcome {
 #[cfg(not(target_arch = "x86_64"))]
 fn terminal_of_the_server() -> Outcome {
     Held("this attack is written for x86-64".to_owned())
-}
-
-/// Children that are killed while a call of theirs is on its way to the lab process, which then holds them for ever.
-fn lost_tracee() -> Outcome {
-    const TRIES: usize = 3000;
-    for number in 0..TRIES {
-        let child = unsafe { libc::fork() };
-        if child == 0 {
-            unsafe { libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL) };
-            loop {
-                unsafe { libc::chroot(c"/nowhere".as_ptr()) };
-            }
-        }
-        unsafe { libc::usleep(200 + (number as u32 * 7919) % 3000) };
-        unsafe { libc::kill(child, libc::SIGKILL) };
-        let mut waited = 0;
-        loop {
-            let mut status = 0;
-            if unsafe { libc::waitpid(child, &mut status, libc::WNOHANG) } == child {
-                break;
-            }
-            unsafe { libc::usleep(10_000) };
-            waited += 1;
-            if waited == 300 {
-                return Escaped(format!("at try {number}, a process is dead and cannot be waited for"));
-            }
-        }
-    }
-    Held(format!("none of {TRIES} was lost"))
-}
-
-/// Answers in PID 1's place with a terminal whose O_NONBLOCK is then cleared: a lab process that trusts it blocks in a read.
-fn lab_process_blocks() -> Outcome {
-    let channel = match take_descriptor(1, 3) {
-        Ok(channel) => unsafe { UnixDatagram::from_raw_fd(channel) },
-        Err(error) => return Held(error.to_string()),
-    };
-    // PID 1 must not take the request.
-    if let Err(error) = ptrace(libc::PTRACE_ATTACH, 1, 0, 0) {
-        return Held(error.to_string());
-    }
-    wait_for(1);
-    let (mut master, mut slave) = (0, 0);
-    let null = std::ptr::null_mut();
-    unsafe { libc::openpty(&mut master, &mut slave, null, null.cast(), null.cast()) };
-    crate::say("lab-process-blocks", &Held("waiting for the request of a terminal".to_owned()));
-    let mut request = [0u8; 20_000];
-    let length = channel.recv(&mut request).unwrap_or_default();
-    let text = String::from_utf8_lossy(&request[..length]).into_owned();
-    let Some(number) = text.split("\"terminal\":").nth(1) else { return Held(format!("asked for {text}")) };
-    let number: String = number.chars().take_while(char::is_ascii_digit).collect();
-    let answer = format!("{{\"Opened\":{{\"terminal\":{number}}}}}");
-    use nix::sys::socket::{ControlMessage, MsgFlags, sendmsg};
-    use std::os::fd::AsRawFd;
-    let data = [io::IoSlice::new(answer.as_bytes())];
-    if let Err(error) =
-        sendmsg::<()>(channel.as_raw_fd(), &data, &[ControlMessage::ScmRights(&[master])], MsgFlags::empty(), None)
-    {
-        return Held(error.to_string());
-    }
-    // The lab process has made it nonblocking by now, or will; the flag is the open file's, and so ours too.
-    for _ in 0..2000 {
-        unsafe { libc::fcntl(master, libc::F_SETFL, libc::O_RDWR) };
-        unsafe { libc::usleep(500) };
-    }
-    unsafe { libc::write(slave, c"hostile".as_ptr().cast(), 7) };
-    Escaped("the lab process has a terminal that blocks".to_owned())
 }
