@@ -29,7 +29,7 @@ async fn come(playground: &Playground, from: &str, forwarded: &[&str]) -> Page {
 
 /// What a page that got no lab is told.
 fn refusal(page: &Page) -> &str {
-    assert_eq!(page.closed, Some(CLOSE_ROOM_FULL), "it got a lab");
+    assert_eq!(page.closed, Some(CLOSE_ROOM_FULL), "{}", page.reason);
     &page.reason
 }
 
