@@ -84,6 +84,13 @@ pub fn with_default_signals(command: &Command) -> Command {
     default
 }
 
+/// Waits until something on the disk is so, of which nothing tells.
+pub fn until(is_so: impl Fn() -> bool) {
+    while !is_so() {
+        std::thread::sleep(std::time::Duration::from_millis(5));
+    }
+}
+
 /// `newroot pull --registry URL --fs FS IMAGE`.
 pub fn pull(url: &str, fs: &Path, image: &str) -> Output {
     run_newroot(&["pull", "--registry", url, "--fs", fs.to_str().unwrap(), image])

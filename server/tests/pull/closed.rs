@@ -10,7 +10,7 @@ use serde_json::json;
 use tar::EntryType;
 
 use crate::common::scripted::{self, ScriptedRegistry};
-use crate::common::{Layer, Registry, busybox, newroot, pull, run_newroot, text_of};
+use crate::common::{Layer, Registry, busybox, newroot, pull, run_newroot, text_of, until};
 
 /// Somebody on this machine who is not root.
 const SOMEBODY: u32 = 12345;
@@ -81,9 +81,7 @@ fn half_an_image_is_closed_too_also_where_the_pull_was_killed() {
     let _connection = told.recv().unwrap();
     let image = fs_directory.path().join("tools");
     let program = image.join(".pulling/rootfs/bin/busybox-for-all");
-    while !program.exists() {
-        std::thread::yield_now();
-    }
+    until(|| program.exists());
     assert_eq!(mode(&image), 0o700);
     pulling.kill().unwrap();
     pulling.wait().unwrap();

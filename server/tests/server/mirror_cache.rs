@@ -11,7 +11,7 @@ use tar::EntryType;
 use tempfile::TempDir;
 
 use crate::common::mirror::{Mirror, noise};
-use crate::common::{Layer, Registry, names_in};
+use crate::common::{Layer, Registry, names_in, until};
 
 /// Pushes an image of one layer of that many bytes. Returns the layer's digest, and its path at a registry.
 fn push(registry: &Registry, name: &str, length: u64) -> (Digest, String) {
@@ -133,9 +133,7 @@ fn a_lab_that_reads_slowly_does_not_make_the_cache_pass_its_limit_and_gives_way_
         let (_, mut stream) = mirror.begin(&format!("GET {path} HTTP/1.1\r\n"));
         let mut body = vec![0; 1000];
         stream.read_exact(&mut body).unwrap();
-        while !cached(state.path(), digest).exists() {
-            std::thread::yield_now();
-        }
+        until(|| cached(state.path(), digest).exists());
         (stream, body)
     });
     let message = mirror.refuses(&format!("GET {c_path}"), 507, "UNKNOWN");
@@ -163,9 +161,7 @@ fn what_comes_wrong_or_is_given_up_takes_nothing_of_the_disk_from_those_who_have
     slow.read_exact(&mut [0; 1000]).unwrap();
     // It has come when whoever reads it fast has got what there is.
     mirror.ask_bare(&format!("GET {path} HTTP/1.1\r\n"));
-    while taken(state.path()) > 0 {
-        std::thread::yield_now();
-    }
+    until(|| taken(state.path()) == 0);
     assert!(!cached(state.path(), &digest).exists());
 }
 

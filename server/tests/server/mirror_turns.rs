@@ -10,7 +10,7 @@ use tar::EntryType;
 
 use crate::common::mirror::{Gate, Mirror, Parrot, Sluggish, noise};
 use crate::common::playground::{HOST, Playground};
-use crate::common::{Layer, Registry, busybox, names_in, pull, text_of};
+use crate::common::{Layer, Registry, busybox, names_in, pull, text_of, until};
 
 /// A digest that nobody has.
 fn random_digest() -> String {
@@ -129,9 +129,7 @@ fn what_has_begun_to_come_goes_on_for_a_while_without_anybody_who_waits() {
     let limits = Limits { grace: Duration::ZERO, ..Limits::default() };
     let mirror = Mirror::start_with(state.path(), &gate.url(), limits);
     read_and_go(&mirror);
-    while !names_in(&state.path().join("cache/unfinished")).is_empty() {
-        std::thread::yield_now();
-    }
+    until(|| names_in(&state.path().join("cache/unfinished")).is_empty());
     gate.open();
     assert_eq!(Digest::of(&mirror.get(&path).1), digest);
     assert_eq!(registry.count_requests(&format!("GET {path}")), 3, "once for the first mirror, twice for the second");
