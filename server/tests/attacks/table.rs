@@ -25,13 +25,23 @@ impl Outcome {
         why
     }
 
-    /// What the attacker has printed of an attack.
+    /// What the attacker has printed of an attack. A prompt may stand before it.
     pub fn of(name: &str, said: &str) -> Option<Outcome> {
-        said.lines().filter_map(|line| line.trim().strip_prefix(name)?.strip_prefix(": ")).find_map(|line| {
-            let escaped = line.strip_prefix("escaped: ").map(|why| Outcome::Escaped(why.to_owned()));
-            escaped.or_else(|| line.strip_prefix("held: ").map(|why| Outcome::Held(why.to_owned())))
+        // With a prompt, busybox's shell asks where the cursor is.
+        said.replace("\u{1b}[6n", " ").lines().find_map(|line| {
+            let is_named =
+                |before: &str| before.strip_suffix(name).is_some_and(|rest| !rest.ends_with(is_part_of_a_name));
+            let (escaped, held) = (line.split_once(": escaped: "), line.split_once(": held: "));
+            let escaped =
+                escaped.filter(|(before, _)| is_named(before)).map(|(_, why)| Outcome::Escaped(why.to_owned()));
+            escaped
+                .or_else(|| held.filter(|(before, _)| is_named(before)).map(|(_, why)| Outcome::Held(why.to_owned())))
         })
     }
+}
+
+fn is_part_of_a_name(c: char) -> bool {
+    c.is_ascii_alphanumeric() || c == '-'
 }
 
 impl fmt::Display for Outcome {
