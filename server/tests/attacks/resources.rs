@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use shared::protocol::ToLab;
+use tokio::sync::Mutex;
 
 use crate::common::page::{CONTAINER, HOST, Page};
 use crate::common::playground::Playground;
@@ -17,6 +18,9 @@ const SMALL: [&str; 6] = ["--lab-memory", "96", "--lab-pids", "100", "--lab-disk
 
 /// MiB that the kernel may need for itself during an attack of a lab of 96 MiB, on a machine that does other things as well.
 const MOST_OF_THE_KERNEL: i64 = 96 + 256;
+
+/// What the machine counts, it counts for whatever runs on it.
+static ALONE: Mutex<()> = Mutex::const_new(());
 
 /// Makes an attack that keeps what it gets. The kernel may end it, its terminal, or the machine that it is in.
 async fn hold(page: &mut Page, name: &str) -> Outcome {
@@ -85,6 +89,7 @@ async fn works(page: &mut Page) -> String {
 
 #[tokio::test]
 async fn no_lab_takes_more_than_its_own_and_its_neighbour_works_on() {
+    let _alone = ALONE.lock().await;
     let registry = control::registry();
     let mut table = Table::default();
     let playground = control::playground(&registry, &SMALL);
@@ -140,6 +145,7 @@ async fn no_lab_takes_more_than_its_own_and_its_neighbour_works_on() {
 /// A little of everything that the machine has only so many of, in all but one of the sixty labs that one address may have.
 #[tokio::test]
 async fn of_sixty_labs_all_but_one_take_what_they_can_and_that_one_works() {
+    let _alone = ALONE.lock().await;
     let registry = control::registry();
     let playground = control::playground(&registry, &[&SMALL[..], &["--lab-cpu", "20"]].concat());
     let mut neighbour = playground.open(&playground.new_cookie()).await;

@@ -180,7 +180,7 @@ pub const RESOURCES: &[Row] = &[
     row("event-counters", RESOURCES_OF_EACH),
     row("file-locks", RESOURCES_OF_EACH),
     row("pseudoterminals", Defence("pseudoterminals")),
-    row("pseudoterminals-of-many", Defence("pseudoterminals")),
+    pending("pseudoterminals-of-many", Defence("pseudoterminals")),
     row("aio-many", FILTER),
     row("cgroups", Kernel("64 cgroups for each lab: the kernel counts with version 2, the lab process with 1")),
     row("user-namespaces-deep", Kernel("32 user namespaces one in the other")),
