@@ -126,7 +126,8 @@ pub const INSIDE: &[Row] = &[
     // Devices and mounts.
     row("mknod-disk", CAPABILITY),
     row("mknod-memory", CAPABILITY),
-    row("device-of-the-image", Defence("mount-flags")),
+    // Pending until a lab starts again with --overlay outside: the helper lacks CAP_FOWNER, with which that overlay is written.
+    pending("device-of-the-image", Defence("mount-flags")),
     row("device-writes-back", Defence("devices")),
     row("mount-devtmpfs", CAPABILITY),
     row("mount-debugfs", CAPABILITY),
