@@ -17,10 +17,6 @@ fn flags(without: &str) -> Vec<&str> {
         // In an overlay that the sandbox's own root mounts, the kernel opens no device node anyway.
         flags.extend(["--overlay", "outside"]);
     }
-    if without == "ids" {
-        // Who maps the machine's root needs CAP_SETFCAP, which the helper has not.
-        flags.extend(["--without", "server-user"]);
-    }
     flags
 }
 

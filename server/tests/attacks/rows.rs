@@ -45,7 +45,8 @@ const fn pending(name: &'static str, by: By) -> Row {
 const CAPABILITY: By = Kernel("user namespace: no capability on the machine");
 const PROCESSES: By = Kernel("PID namespace");
 const FILTER: By = Defence("filter");
-const IDS: By = Defence("ids");
+/// The helper cannot map the machine's root any more (it has no CAP_SETFCAP), so `--without ids` builds no lab.
+const IDS: By = Kernel("the ids of the lab's users are nobody's on the machine");
 
 /// Made by a program in a lab.
 pub const INSIDE: &[Row] = &[
@@ -125,7 +126,8 @@ pub const INSIDE: &[Row] = &[
     // Devices and mounts.
     row("mknod-disk", CAPABILITY),
     row("mknod-memory", CAPABILITY),
-    row("device-of-the-image", Defence("mount-flags")),
+    // Pending until a lab starts again with --overlay outside: the helper lacks CAP_FOWNER, with which that overlay is written.
+    pending("device-of-the-image", Defence("mount-flags")),
     row("device-writes-back", Defence("devices")),
     row("mount-devtmpfs", CAPABILITY),
     row("mount-debugfs", CAPABILITY),

@@ -107,7 +107,8 @@ fn kind(link: &Path, name: &str) -> &'static str {
         _ if name.starts_with("pipe:") => "pipe",
         _ if name.starts_with("/sys/fs/cgroup") => "cgroup",
         _ if name.starts_with("/dev/pts/") || name == "/dev/tty" => "terminal",
-        _ if name.ends_with("/mountinfo") => "table",
+        // Mount tables, and what is looked at of the processes in the sandbox.
+        _ if name.starts_with("/proc/") => "table",
         // The log, the lock on the range of users.
         _ if fs::metadata(link).is_ok_and(|status| status.is_file()) => "file",
         _ => "something else",
