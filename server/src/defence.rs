@@ -41,8 +41,6 @@ pub enum Defence {
     Alarm,
     /// The server ends labs that outlive their time, or answer nobody.
     Warden,
-    /// The ids of a lab's users are nobody's on the machine.
-    Ids,
     /// What is mounted from outside is read-only, and opens no device.
     MountFlags,
     /// The page of another site cannot reach a lab.

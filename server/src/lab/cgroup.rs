@@ -96,6 +96,8 @@ const LAB: &str = "lab";
 const MACHINE: &str = "machine";
 /// Where a server puts itself if it must not stay in the cgroup that those of the labs are made in.
 const LEAF: &str = "newroot-server";
+/// Where version 1 limits what waits in sockets.
+const TCP_LIMIT: &str = "memory.kmem.tcp.limit_in_bytes";
 const CPU_PERIOD_MICROSECONDS: u64 = 100_000;
 
 impl Cgroup {
@@ -250,8 +252,11 @@ fn create_v1(hierarchies: &Hierarchies, name: &str, limits: &Limits) -> Result<V
             "memory" => {
                 write(&directory.join("memory.limit_in_bytes"), limits.memory)?;
                 // What waits in sockets is counted by itself there (memory.rst, "Kernel Memory"), and only where it has a limit.
-                let _not_configured =
-                    fs::write(directory.join("memory.kmem.tcp.limit_in_bytes"), (limits.memory / 8).to_string());
+                // It begins to count in each cgroup that has one, and in no other: so the learner's part and its leaf get it too.
+                make(&directory.join(MACHINE))?;
+                for counted in [&directory, &directory.join(MACHINE)] {
+                    let _not_configured = fs::write(counted.join(TCP_LIMIT), (limits.memory / 8).to_string());
+                }
             }
             "pids" => write(&directory.join("pids.max"), limits.pids)?,
             _ => {

@@ -33,9 +33,10 @@ mod work;
 pub use work::StartError;
 
 /// The capabilities that labs are made with, by their numbers (capabilities(7)). `deploy/compose.yaml` says what for.
-pub const CAPABILITIES: [(&str, u32); 9] = [
+pub const CAPABILITIES: [(&str, u32); 10] = [
     ("CHOWN", 0),
     ("DAC_OVERRIDE", 1),
+    ("FOWNER", 3),
     ("KILL", 5),
     ("SETGID", 6),
     ("SETUID", 7),

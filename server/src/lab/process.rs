@@ -27,7 +27,7 @@ use super::state::Lab;
 use super::stream::PageStream;
 use super::uid_range::UidRange;
 use super::{alarm, beginning, privileges, session};
-use crate::defence::{Defence, Defences};
+use crate::defence::Defences;
 use crate::sys;
 
 /// The line on standard output that says that the lab is ready to be asked.
@@ -101,10 +101,7 @@ struct Built {
 
 fn build(config: &Config) -> Result<Built, StepError> {
     config.cgroup.enter().step("enter the lab's cgroup")?;
-    let mut ids = UidRange::take().step("take a range of user ids")?;
-    if !config.defences.stand(Defence::Ids) {
-        ids.first = 0;
-    }
+    let ids = UidRange::take().step("take a range of user ids")?;
     let socket = config.directory.join("socket");
     let listener = StdUnixListener::bind(&socket).step("listen in the lab's directory")?;
     // To connect one must be allowed to write, so until here nobody but root was.

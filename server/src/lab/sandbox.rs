@@ -1,6 +1,7 @@
 //! Builds a learner's machine from outside, as root: a user namespace owned by the lab's unprivileged user, a lower
 //! layer mapped into it, and the zygote that makes the sandbox. The order of the calls is the point of this file.
 
+use std::ffi::{CStr, CString};
 use std::fs;
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
@@ -122,6 +123,10 @@ pub fn prepare(
 ) -> Result<Prepared, StepError> {
     // Taken first: /proc/self/exe leads to a mount of the namespace we are in, and a copy can only be made there.
     let program = Program::take()?;
+    let terminals = match settings.defences.stand(Defence::Pseudoterminals) {
+        true => Some(new_terminals(settings, ids)?),
+        false => None,
+    };
     // A mount namespace of our own, cut off from the machine's: nothing below may propagate there.
     unshare(CloneFlags::CLONE_NEWNS).step("make a mount namespace")?;
     if settings.defences.stand(Defence::LabNetwork) {
@@ -132,7 +137,10 @@ pub fn prepare(
     mount(None::<&str>, "/", None::<&str>, MsFlags::MS_REC | MsFlags::MS_PRIVATE, None::<&str>)
         .step("make all mounts private")?;
     let lower = sys::clone_mount(&settings.rootfs).step("take a copy of the lab image's mount")?;
-    make_base(settings, ids, directory, program)?;
+    make_base(settings, directory, program)?;
+    if let Some(terminals) = terminals {
+        sys::attach_mount(&terminals, Path::new("pts")).step("attach the lab's devpts")?;
+    }
     let overlay = settings.overlay.map_or_else(best_overlay, Ok)?;
 
     let zygote = fork_zygote(&Settings { overlay: Some(overlay), ..settings.clone() }, ids, cgroup)?;
@@ -242,7 +250,7 @@ async fn expect_descriptor(init: &AsyncChannel, what: &str) -> io::Result<OwnedF
 
 /// A tmpfs with the parts of the machine that a sandbox needs to be built: proc and sysfs (a user namespace may only
 /// mount new ones where it can see whole ones), six device nodes, and this very program.
-fn make_base(settings: &Settings, ids: &UidRange, directory: &Path, program: Program) -> Result<(), StepError> {
+fn make_base(settings: &Settings, directory: &Path, program: Program) -> Result<(), StepError> {
     mount(Some("newroot"), directory, Some("tmpfs"), MsFlags::MS_NOSUID, Some("size=1m,mode=755"))
         .step("mount a tmpfs for the sandbox's parts")?;
     chdir(directory).step("change directory to the tmpfs")?;
@@ -253,9 +261,6 @@ fn make_base(settings: &Settings, ids: &UidRange, directory: &Path, program: Pro
     mount(Some("/proc"), "proc", None::<&str>, recursively, None::<&str>).step("bind /proc")?;
     mount(Some("/sys"), "sys", None::<&str>, MsFlags::MS_BIND, None::<&str>).step("bind /sys")?;
     make_devices(&settings.defences)?;
-    if settings.defences.stand(Defence::Pseudoterminals) {
-        mount_terminals(settings, ids)?;
-    }
     let binary = program.mount()?;
     fs::File::create("newroot").step("make a place for the newroot binary")?;
     let attributes = locked(settings, mount_attribute::RDONLY | mount_attribute::NOSUID | mount_attribute::NODEV);
@@ -286,15 +291,23 @@ fn make_devices(defences: &Defences) -> Result<(), StepError> {
     Ok(())
 }
 
-/// The lab's devpts, mounted by the machine's root. So a learner cannot lift the limit of its terminals by a remount; and it
-/// draws from those that the kernel reserves for such mounts (kernel.pty.reserve), while all that learners mount themselves
-/// share the rest: whoever takes all of these keeps no other lab from opening its terminals.
-fn mount_terminals(settings: &Settings, ids: &UidRange) -> Result<(), StepError> {
-    let group = ids.first + TTY_GROUP;
-    let most = settings.terminals + MORE_TERMINALS;
-    let options = format!("newinstance,ptmxmode=0666,mode=0620,gid={group},max={most}");
-    let flags = MsFlags::MS_NOSUID | MsFlags::MS_NOEXEC;
-    mount(Some("devpts"), "pts", Some("devpts"), flags, Some(options.as_str())).step("mount the lab's devpts")
+/// The lab's devpts, mounted by the machine's root, and from its first mount namespace: so a learner cannot lift the limit of
+/// its terminals by a remount; and it draws from those that the kernel keeps for mounts of that namespace (kernel.pty.reserve),
+/// while all that learners mount themselves share the rest. Whoever takes all of these keeps no other lab from opening its
+/// terminals. (In a container there is no such reserve to be had.)
+fn new_terminals(settings: &Settings, ids: &UidRange) -> Result<OwnedFd, StepError> {
+    let text = |number: u32| CString::new(number.to_string()).map_err(io::Error::other);
+    let group = text(ids.first + TTY_GROUP).step("name the group of terminals")?;
+    let most = text(settings.terminals + MORE_TERMINALS).step("count terminals")?;
+    let options: [(&CStr, Option<&CStr>); 5] = [
+        (c"newinstance", None),
+        (c"ptmxmode", Some(c"0666")),
+        (c"mode", Some(c"0620")),
+        (c"gid", Some(&group)),
+        (c"max", Some(&most)),
+    ];
+    sys::new_mount(c"devpts", &options, mount_attribute::NOSUID | mount_attribute::NOEXEC)
+        .step("mount the lab's devpts")
 }
 
 struct Newborn {

@@ -45,7 +45,7 @@ const fn pending(name: &'static str, by: By) -> Row {
 const CAPABILITY: By = Kernel("user namespace: no capability on the machine");
 const PROCESSES: By = Kernel("PID namespace");
 const FILTER: By = Defence("filter");
-/// The helper cannot map the machine's root any more (it has no CAP_SETFCAP), so `--without ids` builds no lab.
+/// The helper cannot map the machine's root: it has no CAP_SETFCAP.
 const IDS: By = Kernel("the ids of the lab's users are nobody's on the machine");
 
 /// Made by a program in a lab.
@@ -127,7 +127,7 @@ pub const INSIDE: &[Row] = &[
     row("mknod-disk", CAPABILITY),
     row("mknod-memory", CAPABILITY),
     // Pending until a lab starts again with --overlay outside: the helper lacks CAP_FOWNER, with which that overlay is written.
-    pending("device-of-the-image", Defence("mount-flags")),
+    row("device-of-the-image", Defence("mount-flags")),
     row("device-writes-back", Defence("devices")),
     row("mount-devtmpfs", CAPABILITY),
     row("mount-debugfs", CAPABILITY),
@@ -174,7 +174,7 @@ pub const RESOURCES: &[Row] = &[
     row("memory-message-queues", LIMITS),
     row("disk", LIMITS),
     row("files", LIMITS),
-    pending("memory-tcp", LIMITS),
+    row("memory-tcp", LIMITS),
     row("memory-netlink", Defence("netlink")),
     row("netlink-sockets", Defence("netlink")),
     row("network-namespaces", RESOURCES_OF_EACH),
@@ -182,7 +182,7 @@ pub const RESOURCES: &[Row] = &[
     row("event-counters", RESOURCES_OF_EACH),
     row("file-locks", RESOURCES_OF_EACH),
     row("pseudoterminals", Defence("pseudoterminals")),
-    pending("pseudoterminals-of-many", Defence("pseudoterminals")),
+    row("pseudoterminals-of-many", Defence("pseudoterminals")),
     row("aio-many", FILTER),
     row("cgroups", Kernel("64 cgroups for each lab: the kernel counts with version 2, the lab process with 1")),
     row("user-namespaces-deep", Kernel("32 user namespaces one in the other")),

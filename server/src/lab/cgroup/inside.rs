@@ -6,8 +6,8 @@ use std::os::unix::fs::symlink;
 
 use nix::mount::{MsFlags, mount};
 
-use super::CONTROLLERS;
 use super::delegated::{Delegated, LEAF};
+use super::{CONTROLLERS, TCP_LIMIT};
 use crate::lab::sandbox::{Step, StepError};
 use crate::runtime::trees_of_version_1;
 
@@ -71,5 +71,9 @@ fn mount_version_1(tree: &str) -> Result<(), StepError> {
 
 fn enter_leaf(place: &str) -> Result<(), StepError> {
     fs::create_dir(format!("{place}/{LEAF}")).step("make a cgroup for PID 1")?;
+    if let Ok(limit) = fs::read_to_string(format!("{place}/{TCP_LIMIT}")) {
+        // The number does not matter, for the one above holds; that there is one makes this cgroup's sockets count.
+        fs::write(format!("{place}/{LEAF}/{TCP_LIMIT}"), limit.trim()).step("have the sockets' memory counted")?;
+    }
     fs::write(format!("{place}/{LEAF}/cgroup.procs"), "0").step("enter the cgroup for PID 1")
 }
