@@ -31,7 +31,7 @@ pub fn plain(text: &str) -> String {
         }
     };
     let escaped: String = text.chars().map(written).collect();
-    match text.contains(is_right_to_left) {
+    match escaped.contains(is_right_to_left) {
         true => format!("{}{escaped}{}", ISOLATE.0, ISOLATE.1),
         false => escaped,
     }

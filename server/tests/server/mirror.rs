@@ -117,6 +117,7 @@ fn the_embedded_image_needs_no_upstream() {
 #[test]
 fn the_labs_rootfs_is_unpacked_once() {
     let state = tempfile::tempdir().unwrap();
+    let _mirror = Mirror::start(state.path(), None);
     let rootfs = lab_rootfs(state.path()).unwrap();
     assert_eq!(rootfs.parent().unwrap().parent().unwrap(), state.path().join("images"));
     let busybox = fs::metadata(rootfs.join("bin/busybox")).unwrap();

@@ -39,8 +39,7 @@ impl Place {
         let cannot_make = |reason| PullError::MakeDirectory { path: path.clone(), reason };
         fs::create_dir_all(&path).map_err(cannot_make)?;
         let directory = File::open(&path).map_err(cannot_make)?;
-        // Any user could execute a set-user-ID program of the image, and be its owner. In a container the rootfs is `/`, and
-        // nobody has to get through this directory.
+        // Else any user could execute a set-user-ID program of the image as its owner. In a container the rootfs is `/`.
         let mode = if open { 0o755 } else { 0o700 };
         let status = directory.metadata().map_err(cannot_make)?;
         if status.permissions().mode() & 0o777 != mode {
