@@ -84,9 +84,9 @@ async fn the_helper_has_a_session_of_its_own_and_nothing_of_the_servers() {
     assert_eq!(fs::read_link(format!("/proc/{helper}/cwd")).unwrap(), Path::new("/"));
     assert_eq!(fs::read(format!("/proc/{helper}/environ")).unwrap(), b"");
     assert_eq!(threads_of(helper), 1, "no thread waits for a cgroup");
-    // Those of deploy/compose.yaml, and none of the other thirty that root has.
+    // Those of deploy/compose.yaml, and none of the others that root has.
     for set in ["CapPrm", "CapEff", "CapBnd"] {
-        assert_eq!(status_field(Path::new(&format!("/proc/{helper}")), set), "00000000082801e3", "{set}");
+        assert_eq!(status_field(Path::new(&format!("/proc/{helper}")), set), "00000000082801eb", "{set}");
     }
     let mut sockets = 0;
     for descriptor in names_in(Path::new(&format!("/proc/{helper}/fd"))) {
