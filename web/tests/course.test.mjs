@@ -2,7 +2,7 @@
 // on two small lessons of these tests' own (web/tests/lessons), which also shows that lessons need no Rust.
 
 import assert from "node:assert/strict";
-import { cpSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { chmodSync, cpSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, before, test } from "node:test";
@@ -15,6 +15,8 @@ const CHAPTER = "04-mount-namespace-and-root-directory";
 let playground;
 before(async () => {
   cpSync(new URL("lessons", import.meta.url), lessons, { recursive: true });
+  // For the server, who is a user of its own.
+  chmodSync(lessons, 0o755);
   playground = await start({ image: "alpine", flags: ["--lessons", lessons] });
 });
 after(async () => {
