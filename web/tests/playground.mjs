@@ -84,7 +84,10 @@ export async function start({ image = "alpine", flags: more = [], browser: looks
     const [, address] = await lineOf(server.stdout, /(http:\/\/[0-9.:]+)/);
     return { server, address };
   };
-  let { server, address } = await serve(process.env.NEWROOT_BIN, "127.0.0.1:0");
+  const started = serve(process.env.NEWROOT_BIN, "127.0.0.1:0");
+  // A registry that goes on would keep this file's process from ending, and nobody would see why there is no server.
+  started.catch(() => registry.kill("SIGKILL"));
+  let { server, address } = await started;
   const browser = await launchBrowser(looks);
   return {
     address,
