@@ -79,9 +79,10 @@ fn capabilities(process: i32, sets: &[&str], own: &[&'static str]) -> String {
 }
 
 /// Capabilities by their bits (linux/capability.h), as far as anybody should have them.
-const NAMES: [(u64, &str); 9] = [
+const NAMES: [(u64, &str); 10] = [
     (0, "CHOWN"),
     (1, "DAC_OVERRIDE"),
+    (3, "FOWNER"),
     (5, "KILL"),
     (6, "SETGID"),
     (7, "SETUID"),
