@@ -88,6 +88,7 @@ async fn works(page: &mut Page) -> String {
 }
 
 #[tokio::test]
+#[ignore = "takes what the machine has, beside other tests: cargo test --test attacks -- --ignored"]
 async fn no_lab_takes_more_than_its_own_and_its_neighbour_works_on() {
     let _alone = ALONE.lock().await;
     let registry = control::registry();
@@ -144,6 +145,7 @@ async fn no_lab_takes_more_than_its_own_and_its_neighbour_works_on() {
 
 /// A little of everything that the machine has only so many of, in all but one of the sixty labs that one address may have.
 #[tokio::test]
+#[ignore = "takes what the machine has, beside other tests: cargo test --test attacks -- --ignored"]
 async fn of_sixty_labs_all_but_one_take_what_they_can_and_that_one_works() {
     let _alone = ALONE.lock().await;
     let registry = control::registry();
