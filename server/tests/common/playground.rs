@@ -75,6 +75,10 @@ impl Playground {
     pub fn start_on_terminal(first: &str, arguments: &[&str]) -> (Playground, OwnedFd) {
         let directory = tempfile::tempdir().unwrap();
         let terminal = nix::pty::openpty(None, None).unwrap();
+        // Servers that other tests start meanwhile must not inherit it.
+        for side in [&terminal.master, &terminal.slave] {
+            nix::fcntl::fcntl(side, nix::fcntl::FcntlArg::F_SETFD(nix::fcntl::FdFlag::FD_CLOEXEC)).unwrap();
+        }
         let mut script = Command::new("setsid");
         script.args(["--ctty", "/bin/sh", "-c"]).arg(format!("{first}; exec \"$0\" \"$@\""));
         script.arg(env!("CARGO_BIN_EXE_newroot")).stdin(terminal.slave);
